@@ -1,0 +1,60 @@
+# The same targets for people, for .ci/run and for GitHub Actions. `make help` lists them.
+PYTHON ?= python3
+PHOTO ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up test lint format build bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(INSTALLED) ## install everything into .venv (the other targets do it by themselves)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Cutout needs Python 3.11 or newer; name one with: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "python3 has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(INSTALLED) ## cut out PHOTO (files and folders; a sample if left out), PNGs go to out/
+	@$(BIN)/cutout run $(PHOTO)
+
+up: $(INSTALLED) ## keep the local stack running until Ctrl-C
+	@$(BIN)/cutout up
+
+test: $(INSTALLED) ## all tests, with coverage
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+
+lint: $(INSTALLED) ## ruff, mypy, cfn-lint, sam validate
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint
+	$(BIN)/sam validate --lint --region us-east-1
+
+format: $(INSTALLED) ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+build: $(INSTALLED) ## sam build, without Docker
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+bench: $(INSTALLED) ## measurements: memory, speed, cut-out quality
+	$(BIN)/python -m benchmarks
+
+lock: $(INSTALLED) ## pin the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--extra local --extra dev --no-emit-index-url --custom-compile-command "make lock" \
+		--upgrade pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux2014 \
+		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" \
+		pyproject.toml --output-file layers/cutout/requirements.txt
+
+clean: ## remove everything that was made here, the installed packages too
+	rm -rf $(VENV) .aws-sam out .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

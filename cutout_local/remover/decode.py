@@ -1,0 +1,83 @@
+"""Image files to upright RGB pixels, and cutouts to PNG."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageCms, ImageOps
+
+from cutout_local.remover.errors import ImageTooLarge, UnreadableImage
+from cutout_local.remover.result import Floats, Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+COMPRESSION = 4  # zlib level
+
+
+def decode(data: bytes, max_pixels: int) -> Image:
+    """Return the first frame as (H, W, 3) uint8 sRGB, upright, over white where transparent.
+
+    Raises `ImageTooLarge` before any pixel is decoded, `UnreadableImage` for everything that
+    is not a whole JPEG, PNG, WebP, GIF, BMP or TIFF.
+    """
+    try:
+        with Pillow.open(BytesIO(data), formats=FORMATS) as picture:
+            _check_size(picture, max_pixels)
+            flat = _flatten(ImageOps.exif_transpose(picture))
+            return np.array(_to_srgb(flat, picture.info.get("icc_profile")))
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+        raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels") from error
+    except ImageTooLarge:
+        raise
+    # Pillow's readers raise what a broken file makes them stumble over: OSError, SyntaxError,
+    # ValueError, struct.error, zlib.error, IndexError and more, named nowhere.
+    except Exception as error:
+        raise UnreadableImage(f"the data are not a whole image ({', '.join(FORMATS)})") from error
+
+
+def encode_png(rgba: Image) -> bytes:
+    """Encode (H, W, 4) uint8 pixels."""
+    buffer = BytesIO()
+    Pillow.fromarray(rgba).save(buffer, "PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()
+
+
+def _check_size(picture: Pillow.Image, max_pixels: int) -> None:
+    if picture.width * picture.height > max_pixels:
+        size = f"{picture.width} x {picture.height}"
+        raise ImageTooLarge(f"the image has {size} pixels, more than {max_pixels:,}")
+
+
+def _flatten(picture: Pillow.Image) -> Pillow.Image:
+    """Return an RGB or CMYK picture without transparency."""
+    if picture.mode.startswith(("I", "F")):
+        picture = Pillow.fromarray(_to_8_bits(np.asarray(picture, np.float64), picture.mode))
+    if picture.has_transparency_data:
+        white = Pillow.new("RGBA", picture.size, "white")
+        picture = Pillow.alpha_composite(white, picture.convert("RGBA"))
+    return picture if picture.mode == "CMYK" else picture.convert("RGB")
+
+
+def _to_8_bits(grey: Floats, mode: str) -> Image:
+    """Scale 16-bit grey by its range; 32-bit and float grey has none, so by its values."""
+    finite = np.nan_to_num(grey)
+    low, high = (0, 65535) if mode.startswith("I;16") else (finite.min(), finite.max())
+    return np.asarray((finite - low) * (255 / max(high - low, 1e-9)), np.uint8)
+
+
+def _to_srgb(picture: Pillow.Image, embedded: bytes | None) -> Pillow.Image:
+    """Convert by the embedded profile, since the PNG carries none; a broken one is ignored."""
+    if embedded:
+        try:
+            profile = ImageCms.ImageCmsProfile(BytesIO(embedded))
+            return _convert(picture, profile)
+        except (OSError, ImageCms.PyCMSError):
+            pass
+    return picture.convert("RGB")
+
+
+def _convert(picture: Pillow.Image, profile: ImageCms.ImageCmsProfile) -> Pillow.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(profile, srgb, picture.mode, "RGB")
+    return transform.apply(picture)

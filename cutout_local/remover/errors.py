@@ -1,0 +1,28 @@
+"""The errors of the remover.
+
+RemoverError
+├── NoSubject
+├── UnreadableImage
+├── ImageTooLarge
+└── RemoverUnavailable
+"""
+
+
+class RemoverError(Exception):
+    """A picture could not be cut out."""
+
+
+class NoSubject(RemoverError):
+    """No subject was found in the picture."""
+
+
+class UnreadableImage(RemoverError):
+    """The data are not a whole image of a supported format."""
+
+
+class ImageTooLarge(RemoverError):
+    """The image has more pixels than allowed."""
+
+
+class RemoverUnavailable(RemoverError):
+    """The engine that was asked for cannot run here."""

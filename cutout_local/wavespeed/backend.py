@@ -1,0 +1,117 @@
+"""The server's parts, wired together once for each application."""
+
+from pathlib import Path
+
+import httpx
+
+from cutout.wavespeed.contract import MODEL_NOT_FOUND, PredictionStatus, SubmitRequest
+from cutout_local.wavespeed.account import Account
+from cutout_local.wavespeed.errors import BadRequest, NotFound
+from cutout_local.wavespeed.faults import Asked, Faults
+from cutout_local.wavespeed.media import Fetcher, is_web_url, web_client
+from cutout_local.wavespeed.pool import CutOut
+from cutout_local.wavespeed.runner import Background, Runner
+from cutout_local.wavespeed.settings import Model, Settings
+from cutout_local.wavespeed.storage import Storage
+from cutout_local.wavespeed.tasks import Clock, Task, Tasks, new_id
+from cutout_local.wavespeed.uploads import Uploads
+from cutout_local.wavespeed.webhooks import Webhooks
+
+
+class Backend:
+    """Everything behind the routes. Made inside the event loop that serves."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cut_out: CutOut,
+        folder: Path,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self.settings = settings
+        self.models = {model.id: model for model in settings.models}
+        self.account = Account(settings.balance, settings.tier)
+        self.faults = Faults()
+        self.tasks = Tasks(clock, settings.retention, settings.max_tasks)
+        self._clock = clock
+        self._storage = Storage(folder, settings.retention, settings.max_stored_bytes)
+        self.uploads = Uploads(self._storage, clock, settings.retention, settings.max_image_bytes)
+        self._client = web_client(settings.fetch_timeout, settings.max_redirects, transport)
+        fetcher = Fetcher(self._client, settings.fetch_timeout, settings.max_image_bytes)
+        self._webhooks = Webhooks(self._client, self.faults, settings)
+        self._announcements = Background()
+        self._runner = Runner(fetcher, cut_out, self.faults, settings.workers, self._on_end)
+
+    def model(self, model_id: str) -> Model:
+        """Return a model of the catalogue, else raise `BadRequest`."""
+        try:
+            return self.models[model_id]
+        except KeyError as error:
+            raise BadRequest(MODEL_NOT_FOUND) from error
+
+    def check(self, request: SubmitRequest, webhook: str | None) -> None:
+        """Raise `BadRequest` unless all URLs are URLs."""
+        if not is_web_url(request.image):
+            raise BadRequest("image: not an http or https URL")
+        if webhook is not None and not is_web_url(webhook):
+            raise BadRequest("webhook: not an http or https URL")
+
+    def accept(
+        self,
+        model: Model,
+        request: SubmitRequest,
+        base_url: str,
+        webhook: str | None,
+        asked: Asked,
+    ) -> Task:
+        """Bill a task and begin it; raise a `Refusal` and bill nothing."""
+        now = self._clock()
+        self.account.charge(model.price, self._runner.open_tasks, now)
+        task_id = new_id()
+        task = Task(
+            id=task_id,
+            model=model.id,
+            request=request,
+            price=model.price,
+            created_at=now,
+            base_url=base_url,
+            output=self._storage.path(f"{task_id}.png"),
+            webhook=webhook,
+            asked=asked,
+        )
+        self.tasks.add(task)
+        self._runner.start(task)
+        return task
+
+    def output(self, task_id: str) -> Task:
+        """Return a task whose output can be downloaded, else raise `NotFound`."""
+        task = self.tasks.find(task_id)
+        if not task.output_urls or not task.output.exists():
+            raise NotFound("there is no such output, or it has expired")
+        return task
+
+    def delete(self, ids: list[str]) -> int:
+        """Delete tasks that have ended, with their outputs; return how many."""
+        gone = self.tasks.delete(ids)
+        for task in gone:
+            self._storage.drop(task.output)
+        return len(gone)
+
+    def _on_end(self, task: Task) -> None:
+        if task.status is PredictionStatus.COMPLETED:
+            self._storage.keep(task.output, self._clock())
+        else:
+            self.account.refund(task.price)
+            task.refunded = True
+        self._announcements.spawn(self._webhooks.announce(task))
+
+    async def stop(self) -> None:
+        """Leave all work where it is and answer whoever waits for it."""
+        await self._runner.stop()
+        await self._announcements.stop()
+
+    async def close(self) -> None:
+        """Stop, and let the connections go."""
+        await self.stop()
+        await self._client.aclose()

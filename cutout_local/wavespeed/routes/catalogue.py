@@ -1,0 +1,70 @@
+"""The account and the models: balance, price, models, webhook secret."""
+
+from fastapi import APIRouter, Depends
+
+from cutout.wavespeed.contract import (
+    Balance,
+    Envelope,
+    ModelInfo,
+    Price,
+    PriceRequest,
+    SubmitRequest,
+    UnitPrice,
+    WebhookSecret,
+)
+from cutout_local.wavespeed.http import REFUSED, UNAUTHORIZED, BackendOf, require_key, success
+from cutout_local.wavespeed.settings import Model
+
+router = APIRouter(
+    prefix="/api/v3",
+    tags=["account"],
+    dependencies=[Depends(require_key)],
+    responses=UNAUTHORIZED,
+)
+
+
+@router.get("/balance")
+async def balance(backend: BackendOf) -> Envelope[Balance]:
+    """Tell the credits left, in USD."""
+    return success(Balance(balance=float(backend.account.balance)))
+
+
+@router.post("/model/price", responses=REFUSED)
+async def price(body: PriceRequest, backend: BackendOf) -> Envelope[Price]:
+    """Tell what one image costs, in USD."""
+    model = backend.model(body.model_id)
+    cost = float(model.price)
+    return success(Price(model_id=model.id, price=cost, discounted_price=cost, discount_rate=0))
+
+
+@router.post("/model/pricing", responses=REFUSED)
+async def pricing(body: PriceRequest, backend: BackendOf) -> Envelope[UnitPrice]:
+    """Tell what one image costs, in the older form."""
+    model = backend.model(body.model_id)
+    return success(UnitPrice(model_id=model.id, unit_price=float(model.price)))
+
+
+@router.get("/models")
+async def models(backend: BackendOf) -> Envelope[list[ModelInfo]]:
+    """List the models that can be submitted to."""
+    infos = [_info(model, order) for order, model in enumerate(backend.models.values())]
+    return success(infos)
+
+
+@router.get("/webhook/secret")
+async def webhook_secret(backend: BackendOf) -> Envelope[WebhookSecret]:
+    """Tell the key that webhooks are signed with."""
+    return success(WebhookSecret(secret=backend.settings.webhook_secret))
+
+
+def _info(model: Model, order: int) -> ModelInfo:
+    return ModelInfo(
+        model_id=model.id,
+        name=model.name,
+        description="Removes the background of an image.",
+        type="image-to-image",
+        base_price=float(model.price),
+        formula=f"{model.price} for each image",
+        sort_order=order,
+        api_schema=SubmitRequest.model_json_schema(),
+    )

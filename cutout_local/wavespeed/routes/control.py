@@ -1,0 +1,71 @@
+"""What the vendor does not have: the faults and the books of this server."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends
+from pydantic import BaseModel
+
+from cutout.wavespeed.contract import PredictionStatus
+from cutout_local.wavespeed.faults import FaultReport, FaultRule, image_path
+from cutout_local.wavespeed.http import REFUSED, UNAUTHORIZED, BackendOf, require_key
+from cutout_local.wavespeed.tasks import Task
+
+router = APIRouter(
+    tags=["control"],
+    dependencies=[Depends(require_key)],
+    responses=UNAUTHORIZED,
+)
+
+
+class BookEntry(BaseModel):
+    """An accepted task; `image` is its URL's path, `billed` in USD before any refund."""
+
+    id: str
+    model: str
+    image: str
+    status: PredictionStatus
+    billed: float
+    refunded: bool
+    created_at: datetime
+
+
+class Books(BaseModel):
+    """Every task the server accepted, oldest first, and the credits left, in USD."""
+
+    balance: float
+    tasks: list[BookEntry]
+
+
+@router.get("/_books")
+async def books(backend: BackendOf) -> Books:
+    """Tell every accepted task and what it cost."""
+    entries = [_entry(task) for task in backend.tasks.all()]
+    return Books(balance=float(backend.account.balance), tasks=entries)
+
+
+@router.get("/_faults")
+async def faults(backend: BackendOf) -> list[FaultReport]:
+    """Tell the rules, and how often each has struck."""
+    return backend.faults.report()
+
+
+@router.put("/_faults", responses=REFUSED)
+async def set_faults(
+    rules: Annotated[list[FaultRule], Body()], backend: BackendOf
+) -> list[FaultReport]:
+    """Replace all rules. Without rules the server works."""
+    backend.faults.replace(rules)
+    return backend.faults.report()
+
+
+def _entry(task: Task) -> BookEntry:
+    return BookEntry(
+        id=task.id,
+        model=task.model,
+        image=image_path(task.request.image),
+        status=task.status,
+        billed=float(task.price),
+        refunded=task.refunded,
+        created_at=task.created_at,
+    )

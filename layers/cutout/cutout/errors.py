@@ -1,0 +1,171 @@
+"""Every error that Cutout raises, one class per situation.
+
+CutoutError
+├── Rejected                the upload can never be processed; no money was spent
+│   ├── UnsupportedFormat
+│   ├── UploadTooLarge
+│   ├── TooManyPixels
+│   ├── KeyTooLong
+│   └── SourceGone
+├── NotNow                  the vendor accepted nothing; the upload waits and is sent later
+│   ├── RateLimited
+│   ├── InsufficientCredits
+│   ├── Unauthorized
+│   ├── ApiKeyUnavailable
+│   └── VendorUnreachable
+├── AnswerLost              the request was sent and nobody knows whether it was accepted
+├── VendorUnavailable       a question to the vendor got no usable answer; asking again is free
+├── OutputUnavailable       the finished picture could not be downloaded this time
+├── Failed                  the task is over without a picture
+│   ├── RequestRefused
+│   ├── PredictionFailed
+│   ├── PredictionNotFound
+│   ├── OutputGone
+│   ├── OutputBlocked
+│   ├── BadOutput
+│   └── TimedOut
+├── StatusChanged           somebody else moved the task first
+├── IllegalTransition
+├── TaskNotFound
+└── ServiceError            an AWS service answered with an error; trying again may help
+
+The snake-case name of a class is its code in the ledger, and the class name is what the state
+machine sees as `Error`.
+"""
+
+import re
+
+
+def code_of(error_name: str) -> str:
+    """The ledger's code for an error's class name: `TimedOut` is `timed_out`.
+
+    The state machine spells the same rule in JSONata for the errors it records.
+    """
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", error_name).lower()
+
+
+class CutoutError(Exception):
+    """The root of all errors of this project."""
+
+    @property
+    def code(self) -> str:
+        return code_of(type(self).__name__)
+
+
+class Rejected(CutoutError):
+    """The upload can never be processed."""
+
+
+class UnsupportedFormat(Rejected):
+    """The object is not a picture in a format that the vendor takes."""
+
+
+class UploadTooLarge(Rejected):
+    """The object has more bytes than the stack allows."""
+
+
+class TooManyPixels(Rejected):
+    """The picture has more pixels than the stack allows."""
+
+
+class KeyTooLong(Rejected):
+    """The output's key would be longer than S3 allows."""
+
+
+class SourceGone(Rejected):
+    """The object was deleted or replaced before it was sent."""
+
+
+class NotNow(CutoutError):
+    """Nothing was accepted and nothing billed; `wait_seconds` says when to send again."""
+
+    wait_seconds = 60
+
+    def __init__(self, message: str, wait_seconds: int | None = None) -> None:
+        super().__init__(message)
+        if wait_seconds is not None:
+            self.wait_seconds = wait_seconds
+
+
+class RateLimited(NotNow):
+    """The vendor's rate or concurrency limit is reached; its windows reset each minute."""
+
+
+class InsufficientCredits(NotNow):
+    """The vendor's account is empty."""
+
+    wait_seconds = 900
+
+
+class Unauthorized(NotNow):
+    """The vendor refuses the API key."""
+
+    wait_seconds = 900
+
+
+class ApiKeyUnavailable(NotNow):
+    """The secret with the API key cannot be read."""
+
+
+class VendorUnreachable(NotNow):
+    """No connection to the vendor came about, so nothing was sent."""
+
+
+class AnswerLost(CutoutError):
+    """A submit was sent and its answer never came, or said nothing about acceptance."""
+
+
+class VendorUnavailable(CutoutError):
+    """A read from the vendor failed for now."""
+
+
+class OutputUnavailable(CutoutError):
+    """The output could not be downloaded, or not to its end, for now."""
+
+
+class Failed(CutoutError):
+    """The task is over without a picture."""
+
+
+class RequestRefused(Failed):
+    """The vendor refuses this request for good."""
+
+
+class PredictionFailed(Failed):
+    """The vendor ended the prediction without an output."""
+
+
+class PredictionNotFound(Failed):
+    """The vendor does not know the prediction (any more)."""
+
+
+class OutputGone(Failed):
+    """The output's URL is no longer served."""
+
+
+class OutputBlocked(Failed):
+    """The output's URL leads where this stack must not go."""
+
+
+class BadOutput(Failed):
+    """The output is not a complete PNG with transparency, or is too large."""
+
+
+class TimedOut(Failed):
+    """The deadline passed before the vendor had a result."""
+
+
+class StatusChanged(CutoutError):
+    """A conditional write lost: the task is no longer in the state it was read in."""
+
+
+class IllegalTransition(CutoutError):
+    """The transition table has no such step."""
+
+
+class TaskNotFound(CutoutError):
+    """The ledger has no such task."""
+
+
+class ServiceError(CutoutError):
+    """An AWS service answered with an error that this project gives no meaning."""

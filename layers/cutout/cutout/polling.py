@@ -1,0 +1,89 @@
+"""Poll a task: ask the vendor how it stands and save the picture once it is there."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from cutout import schedule
+from cutout.errors import PredictionFailed, StatusChanged, TimedOut
+from cutout.images import MEGABYTE, PngCheck
+from cutout.ledger import Ledger
+from cutout.observability import count_task, logger
+from cutout.settings import PollSettings
+from cutout.storage import Storage
+from cutout.tasks import Status, Task
+from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.contract import Prediction, PredictionStatus
+from cutout.wavespeed.outputs import Outputs
+
+
+class PollResult(BaseModel):
+    """What the state machine reads: whether to wait again, or what to announce."""
+
+    task_id: str
+    status: Status
+    wait_seconds: int
+    bucket: str
+    key: str
+    output_bucket: str
+    output_key: str
+
+
+@dataclass(frozen=True)
+class Polling:
+    """Everything that polling needs; `clock` gives the time in UTC."""
+
+    settings: PollSettings
+    ledger: Ledger
+    storage: Storage
+    wavespeed: WaveSpeed
+    outputs: Outputs
+    clock: Callable[[], datetime]
+
+    def poll(self, task_id: str) -> PollResult:
+        """Look once. Raises a `Failed` if the task is over without a picture.
+
+        Any other error of this project means that looking again may help.
+        """
+        task = self.ledger.count_poll(task_id)
+        if task.status is not Status.PROCESSING:
+            return _result(task)  # an earlier try got further than its answer
+        if task.prediction_id is None:
+            raise StatusChanged(f"task {task_id} is processing without a prediction")
+        prediction = self.wavespeed.result(task.prediction_id)
+        if prediction.status is PredictionStatus.COMPLETED:
+            return _result(self._save(task, prediction))
+        if prediction.status.ended:
+            reason = prediction.error or "no reason given"
+            raise PredictionFailed(f"the vendor ended it as {prediction.status}: {reason}")
+        return self._wait(task)
+
+    def _save(self, task: Task, prediction: Prediction) -> Task:
+        if not prediction.outputs:
+            raise PredictionFailed("the vendor completed it without an output")
+        check = PngCheck(self.settings.max_output_megabytes * MEGABYTE)
+        with closing(self.outputs.read(prediction.outputs[0])) as blocks:
+            self.storage.save_png(task, blocks, check, self.wavespeed.model)
+        logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
+        completed = self.ledger.move(
+            task,
+            Status.COMPLETED,
+            self.clock(),
+            inference_ms=round(prediction.timings.inference),
+        )
+        count_task(Status.COMPLETED)
+        return completed
+
+    def _wait(self, task: Task) -> PollResult:
+        now, limit = self.clock(), self.settings.deadline_seconds
+        if now >= task.deadline(limit):
+            raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
+        age = now - task.entered_at[Status.PROCESSING]
+        return _result(task, schedule.next_wait(age))
+
+
+def _result(task: Task, wait_seconds: int = 0) -> PollResult:
+    return PollResult.model_validate(task.model_dump() | {"wait_seconds": wait_seconds})

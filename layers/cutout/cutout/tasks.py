@@ -1,0 +1,111 @@
+"""A task: one revision of one object on its way from upload to PNG."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, Field
+
+from cutout.errors import IllegalTransition
+from cutout.uploads import Upload
+
+
+class Status(StrEnum):
+    """Where a task is."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    UNCERTAIN = "uncertain"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED}),
+    Status.SUBMITTING: frozenset(
+        {Status.PROCESSING, Status.QUEUED, Status.UNCERTAIN, Status.FAILED}
+    ),
+    Status.UNCERTAIN: frozenset({Status.PROCESSING, Status.QUEUED, Status.FAILED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.SUPERSEDED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.REJECTED: frozenset(),
+    Status.SUPERSEDED: frozenset(),
+}
+
+# What an operator may have to look at; the others are left out of the status index.
+WATCHED = frozenset(
+    {Status.QUEUED, Status.SUBMITTING, Status.UNCERTAIN, Status.PROCESSING, Status.FAILED}
+)
+
+
+def check_transition(before: Status, after: Status) -> None:
+    """Raise `IllegalTransition` unless the table has this step."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(f"a task cannot go from {before} to {after}")
+
+
+class Task(BaseModel):
+    """One item of the ledger. Times are UTC; `code` and `reason` say why it is where it is."""
+
+    task_id: str
+    status: Status = Status.QUEUED
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str
+    size: int
+    output_bucket: str
+    output_key: str
+    created_at: datetime
+    entered_at: dict[Status, datetime] = Field(default_factory=dict)
+    expires_at: int = Field(description="Unix seconds: DynamoDB deletes the item after this.")
+    attempt: int = 0
+    lease_until: datetime | None = None
+    submit_after: datetime | None = None
+    prediction_id: str | None = None
+    inference_ms: int | None = None
+    polls: int = 0
+    code: str | None = None
+    reason: str | None = None
+
+    @property
+    def upload(self) -> Upload:
+        """The object that this task is about."""
+        return Upload(
+            bucket=self.bucket,
+            key=self.key,
+            version_id=self.version_id,
+            etag=self.etag,
+            size=self.size,
+        )
+
+    @property
+    def execution_name(self) -> str:
+        """One execution per attempt: starting it twice is the same execution."""
+        return f"{self.task_id}-{self.attempt}"
+
+    def deadline(self, seconds: int) -> datetime:
+        """When to stop waiting for the vendor, counted from the submit."""
+        return self.entered_at[Status.PROCESSING] + timedelta(seconds=seconds)
+
+
+def new_task(
+    upload: Upload, output_bucket: str, output_key: str, now: datetime, retention_days: int
+) -> Task:
+    """The task for an upload that nobody has seen yet."""
+    return Task(
+        task_id=upload.task_id,
+        bucket=upload.bucket,
+        key=upload.key,
+        version_id=upload.version_id,
+        etag=upload.etag,
+        size=upload.size,
+        output_bucket=output_bucket,
+        output_key=output_key,
+        created_at=now,
+        entered_at={Status.QUEUED: now},
+        expires_at=int((now + timedelta(days=retention_days)).timestamp()),
+    )

@@ -1,0 +1,185 @@
+"""The WaveSpeedAI client: one method per endpoint, every answer one of our models or errors.
+
+Reads are retried, for asking again is free. A submit is sent once, as the vendor's own SDKs do:
+a repeated POST is a second billed task.
+"""
+
+import time
+from collections.abc import Callable, Generator
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from cutout.errors import (
+    AnswerLost,
+    InsufficientCredits,
+    PredictionNotFound,
+    RateLimited,
+    RequestRefused,
+    Unauthorized,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+from cutout.wavespeed.contract import Prediction, SubmitRequest
+
+# A TCP connection that takes longer than 5 s will not come; a submit answers in a second or two,
+# 30 s is for a vendor in trouble; writes are small; the pool is never shared.
+_TIMEOUT = httpx.Timeout(connect=5, read=30, write=10, pool=5)
+_READ_ATTEMPTS = 3
+_MAX_RETRY_AFTER = 900
+# Nothing has left this machine when one of these is raised.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class _Bearer(httpx.Auth):
+    """Asks for the key at each request, so that a rotated key is picked up."""
+
+    def __init__(self, api_key: Callable[[], str]) -> None:
+        self._api_key = api_key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["Authorization"] = f"Bearer {self._api_key()}"
+        yield request
+
+
+class WaveSpeed:
+    """One model at one API base URL. Use as a context manager or keep for the process's life."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: Callable[[], str],
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.model = model
+        self._pause = pause
+        self._http = httpx.Client(
+            base_url=base_url.rstrip("/") + "/api/v3/",
+            auth=_Bearer(api_key),
+            timeout=_TIMEOUT,
+            transport=transport,
+        )
+
+    def submit(self, image_url: str) -> Prediction:
+        """Have the picture behind a URL processed; this costs money, so it is sent once.
+
+        Raises a `NotNow` or `RequestRefused` if nothing was accepted, and `AnswerLost` if that
+        is not known.
+        """
+        body = SubmitRequest(image=image_url).model_dump(exclude_defaults=True)
+        try:
+            response = self._http.post(self.model, json=body)
+        except _NEVER_SENT as error:
+            raise VendorUnreachable("no connection to the WaveSpeed API came about") from error
+        except httpx.HTTPError as error:
+            raise AnswerLost(
+                f"the submit was sent and no answer came ({type(error).__name__})"
+            ) from error
+        _refuse(response)
+        try:
+            return _prediction(response)
+        except ValidationError as error:
+            raise AnswerLost("the submit was answered without a prediction") from error
+
+    def result(self, prediction_id: str) -> Prediction:
+        """Ask how a prediction stands.
+
+        Raises `PredictionNotFound`, `Unauthorized`, `RateLimited` or `VendorUnavailable`.
+        """
+        response = self._read(f"predictions/{prediction_id}/result")
+        if _code(response) == HTTPStatus.NOT_FOUND:
+            raise PredictionNotFound(f"the vendor does not know prediction {prediction_id}")
+        try:
+            return _prediction(response)
+        except ValidationError as error:
+            raise VendorUnavailable("the vendor's answer holds no prediction") from error
+
+    def _read(self, path: str) -> httpx.Response:
+        for attempt in range(1, _READ_ATTEMPTS):
+            try:
+                return self._read_once(path)
+            except VendorUnavailable:
+                self._pause(0.5 * 2**attempt)
+        return self._read_once(path)
+
+    def _read_once(self, path: str) -> httpx.Response:
+        try:
+            response = self._http.get(path)
+        except httpx.HTTPError as error:
+            raise VendorUnavailable(
+                f"the vendor could not be asked ({type(error).__name__})"
+            ) from error
+        code = _code(response)
+        _refuse_credentials_and_pace(code, response)
+        if code != HTTPStatus.NOT_FOUND and code >= HTTPStatus.BAD_REQUEST:
+            raise VendorUnavailable(f"the vendor answered {code}")
+        return response
+
+
+class _Answer(BaseModel):
+    """Any answer: its data may be anything when it is an error, and nulls stand for nothing."""
+
+    code: int | None = None
+    message: str | None = None
+    error: Any = None
+    data: Any = None
+    id: Any = None  # only a prediction without an envelope has it here
+
+
+def _answer(response: httpx.Response) -> _Answer:
+    """What an answer says; gateways answer in HTML, which says nothing."""
+    try:
+        return _Answer.model_validate_json(response.content)
+    except ValidationError:
+        return _Answer()
+
+
+def _prediction(response: httpx.Response) -> Prediction:
+    """The prediction, in its envelope or bare. Raises `ValidationError` if there is none."""
+    data = _answer(response).data
+    if data is not None:
+        return Prediction.model_validate(data)
+    return Prediction.model_validate_json(response.content)
+
+
+def _code(response: httpx.Response) -> int:
+    """The status that counts: an HTTP 200 may carry another code in its envelope.
+
+    The code of a bare prediction is the task's own, which decides nothing.
+    """
+    answer = _answer(response)
+    if response.is_error or answer.id or answer.code is None:
+        return response.status_code
+    return answer.code
+
+
+def _refuse(response: httpx.Response) -> None:
+    """Raise what a refused submit means; a 5xx leaves open whether it was accepted."""
+    code, answer = _code(response), _answer(response)
+    message = answer.message or str(answer.error or "no reason given")
+    _refuse_credentials_and_pace(code, response)
+    if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise AnswerLost(f"the submit was answered with {code}, which leaves open if it counts")
+    if code >= HTTPStatus.BAD_REQUEST and "insufficient credits" in message.lower():
+        raise InsufficientCredits("the WaveSpeed account is out of credits; top it up")
+    if code >= HTTPStatus.BAD_REQUEST:
+        raise RequestRefused(f"the vendor refused the request ({code}): {message}")
+
+
+def _refuse_credentials_and_pace(code: int, response: httpx.Response) -> None:
+    if code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise Unauthorized(
+            f"the vendor refuses the API key ({code}); put a valid key into the secret"
+        )
+    if code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RateLimited("the vendor's rate limit is reached", _retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> int | None:
+    """The header's seconds, capped; the vendor was never seen to send it, so dates are left."""
+    value = response.headers.get("Retry-After", "")[:9]
+    return min(max(1, int(value)), _MAX_RETRY_AFTER) if value.isdecimal() else None

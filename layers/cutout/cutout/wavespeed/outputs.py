@@ -1,0 +1,120 @@
+"""Download a finished picture from wherever the vendor says it is, and from nowhere else.
+
+An output URL comes from outside, so it is not trusted: https only, and no private, loopback or
+link-local address, checked on the very address that is connected to, at every redirect. The one
+exception is the host of the configured API base URL. The API key is never sent.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Generator
+from http import HTTPStatus
+
+import httpx
+
+from cutout.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
+
+BLOCK_BYTES = 256 * 1024
+# Outputs come from a CDN: slow first bytes are normal, a minute without any is not.
+_TIMEOUT = httpx.Timeout(connect=5, read=60, write=10, pool=5)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_GONE = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+Resolve = Callable[[str, int], str]
+
+
+def resolve(host: str, port: int) -> str:
+    """The first address of a host. Raises `OSError`."""
+    return str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+
+
+class _PublicHosts(httpx.BaseTransport):
+    """Connects to the address it has checked, so that a second DNS answer cannot differ."""
+
+    def __init__(self, allowed: httpx.URL, resolve: Resolve, inner: httpx.BaseTransport) -> None:
+        self._allowed = (allowed.scheme, allowed.host, allowed.port)
+        self._resolve = resolve
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        if (url.scheme, url.host, url.port) == self._allowed:
+            return self._inner.handle_request(request)
+        if url.scheme != "https":
+            raise OutputBlocked(f"the output's URL is not https but {url.scheme}")
+        pinned = httpx.Request(
+            request.method,
+            url.copy_with(host=self._public_address(url)),
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": url.host},
+        )
+        return self._inner.handle_request(pinned)
+
+    def _public_address(self, url: httpx.URL) -> str:
+        try:
+            address = self._resolve(url.host, url.port or 443)
+        except OSError as error:
+            raise OutputUnavailable(f"the output's host {url.host} was not found") from error
+        except UnicodeError as error:  # of the codec that makes ASCII of host names
+            raise BadOutput(f"the output's host {url.host} is no host name") from error
+        if not _is_public(address):
+            raise OutputBlocked(f"the output's host {url.host} is not a public address")
+        return address
+
+
+class Outputs:
+    """Downloads outputs of the API at `base_url`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        transport: httpx.BaseTransport | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        inner = transport or httpx.HTTPTransport()
+        self._http = httpx.Client(
+            transport=_PublicHosts(httpx.URL(base_url), resolve, inner),
+            timeout=_TIMEOUT,
+            headers={"Accept-Encoding": "identity"},  # a compressed answer could hide a bomb
+            follow_redirects=True,
+            max_redirects=5,
+            trust_env=False,  # a proxy from the environment would bypass the address check
+        )
+
+    def read(self, url: str) -> Generator[bytes]:
+        """The output's bytes in blocks of at most `BLOCK_BYTES`.
+
+        Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`, also midway.
+        """
+        try:
+            with self._http.stream("GET", url) as response:
+                _check_status(response)
+                yield from response.iter_raw(BLOCK_BYTES)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+            raise BadOutput(f"the output's URL is of no use ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise OutputUnavailable(
+                f"the output could not be downloaded ({type(error).__name__})"
+            ) from error
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = _embedded(ip) or ip
+    return ip.is_global and not ip.is_multicast
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that is reached through an IPv6 one, if any."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
+def _check_status(response: httpx.Response) -> None:
+    if response.status_code in _GONE:
+        raise OutputGone(f"the output is no longer served ({response.status_code})")
+    if not response.is_success:
+        raise OutputUnavailable(f"the output's host answered {response.status_code}")

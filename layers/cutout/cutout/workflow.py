@@ -1,0 +1,33 @@
+"""Step Functions: start the wait loop of a task."""
+
+import json
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cutout.errors import ServiceError
+from cutout.tasks import Task
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+class Workflow:
+    """The state machine. Raises `ServiceError` when Step Functions does not serve a call."""
+
+    def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
+        self._client = client
+        self._arn = state_machine_arn
+
+    def start(self, task: Task, first_wait: int) -> None:
+        """Start the task's execution, unless this attempt has one already."""
+        try:
+            self._client.start_execution(
+                stateMachineArn=self._arn,
+                name=task.execution_name,
+                input=json.dumps({"task_id": task.task_id, "wait_seconds": first_wait}),
+            )
+        except self._client.exceptions.ExecutionAlreadyExists:
+            return
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError(f"no execution was started for task {task.task_id}") from error

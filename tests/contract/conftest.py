@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract import engines
+from tests.contract.harness import Running, serve
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Running]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_server: Running) -> Iterator[Running]:
+    """The server that the tests share, without faults before and after."""
+    shared_server.set_faults()
+    yield shared_server
+    shared_server.set_faults()
+
+
+@pytest.fixture(scope="session")
+def image_url(shared_server: Running) -> str:
+    """An image that can be cut out."""
+    return shared_server.upload(engines.make_image())
+
+
+@pytest.fixture(scope="session")
+def blank_url(shared_server: Running) -> str:
+    """An image without a subject."""
+    return shared_server.upload(engines.make_blank())

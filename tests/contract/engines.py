@@ -1,0 +1,89 @@
+"""Engines for worker processes: small, so that no test waits for a real remover."""
+
+import os
+import socket
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailure
+from cutout_local.wavespeed.worker import Engine, Picture
+
+
+def make_image(size: tuple[int, int] = (64, 48)) -> bytes:
+    """An oval on a plain background, as JPEG."""
+    picture = Image.new("RGB", size, "skyblue")
+    ImageDraw.Draw(picture).ellipse((8, 8, size[0] - 8, size[1] - 8), "firebrick")
+    return _jpeg(picture)
+
+
+def make_blank() -> bytes:
+    """One colour, as JPEG."""
+    return _jpeg(Image.new("RGB", (64, 48), "white"))
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def oval() -> Engine:
+    """Cut out the oval in the middle, whatever is there."""
+    return _cut_oval
+
+
+def _cut_oval(data: bytes) -> Picture:
+    try:
+        picture = Image.open(BytesIO(data)).convert("RGB")
+    except OSError as error:
+        raise BadMedia("the image cannot be read") from error
+    if picture.getcolors(1) is not None:
+        raise ExecutionFailed("no subject was found")
+    mask = Image.new("L", picture.size)
+    ImageDraw.Draw(mask).ellipse((8, 8, picture.width - 8, picture.height - 8), 255)
+    picture.putalpha(mask)
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return Picture(buffer.getvalue(), confidence=0.5, level="low")
+
+
+def calls(port: int) -> Engine:
+    """Connect to the test for each picture, and hold the line until the process ends."""
+
+    def cut_out(_: bytes) -> Picture:
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.recv(1)
+        raise AssertionError("the test hung up")
+
+    return cut_out
+
+
+def dies_once(marker: Path) -> Engine:
+    """The first worker that gets a picture dies; `marker` tells the others."""
+
+    def cut_out(data: bytes) -> Picture:
+        if not marker.exists():
+            marker.touch()
+            os._exit(1)
+        return _cut_oval(data)
+
+    return cut_out
+
+
+def dies_of_blanks() -> Engine:
+    """Every worker that gets a blank picture dies."""
+
+    def cut_out(data: bytes) -> Picture:
+        try:
+            return _cut_oval(data)
+        except ExecutionFailed:
+            os._exit(1)
+
+    return cut_out
+
+
+def unavailable() -> Engine:
+    """No engine can be had."""
+    raise ServerFailure("the model file is missing")

@@ -1,0 +1,126 @@
+"""One local stack for all end-to-end tests of a worker, and a hand on it."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from cutout.errors import TaskNotFound
+from cutout.ledger import Ledger
+from cutout.tasks import Status, Task
+from cutout.uploads import Upload
+from cutout_local.stack import LocalStack, local_stack
+from tests.waiting import wait_for
+
+DEADLINE = 10  # seconds; the shortest that the template allows
+HIDDEN = "5"  # seconds that a failed message stays away; the template's 900 are too many to wait
+
+
+class Stack:
+    """A running stack as a test uses it."""
+
+    def __init__(self, local: LocalStack) -> None:
+        self.local = local
+        self.env = local.environment
+        self.s3 = local.aws.client("s3")
+        self.sqs = local.aws.client("sqs")
+        self.states = local.aws.client("stepfunctions")
+        self.logs = local.aws.client("logs")
+        self.ledger = Ledger(local.aws.client("dynamodb"), self.env["TASKS_TABLE"])
+
+    def upload(self, body: bytes, key: str, **more: Any) -> Upload:
+        bucket = self.env["INPUT_BUCKET"]
+        answer = self.s3.put_object(Bucket=bucket, Key=key, Body=body, **more)
+        return Upload(
+            bucket=bucket,
+            key=key,
+            version_id=answer["VersionId"],
+            etag=answer["ETag"].strip('"'),
+            size=len(body),
+        )
+
+    def ended(self, upload: Upload) -> Task:
+        """The upload's task, once it goes nowhere by itself."""
+        return wait_for(lambda: self._if(upload, lambda task: task.status in ENDED))
+
+    def output(self, key: str) -> Image.Image:
+        saved = self.s3.get_object(Bucket=self.env["OUTPUT_BUCKET"], Key=key)
+        return Image.open(io.BytesIO(saved["Body"].read()))
+
+    def output_keys(self) -> set[str]:
+        listed = self.s3.list_objects_v2(Bucket=self.env["OUTPUT_BUCKET"])
+        return {found["Key"] for found in listed.get("Contents", [])}
+
+    def execution(self, task: Task) -> dict[str, Any]:
+        """The task's execution, once it has ended."""
+        machine = self.env["STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        arn = f"{machine}:{task.execution_name}"
+
+        def look() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
+            return None if found["status"] == "RUNNING" else found
+
+        return wait_for(look)
+
+    def ask_for_fault(self, fault: str, key: str) -> None:
+        """Have the vendor's side go wrong for one object."""
+        rules = [{"fault": fault, "match": quote(key)}]
+        self._vendor("PUT", "/_faults", json=rules).raise_for_status()
+
+    def billed(self, key: str) -> list[dict[str, Any]]:
+        """What the vendor's books hold about an object."""
+        books = self._vendor("GET", "/_books").json()
+        return [task for task in books["tasks"] if task["image"].endswith(f"/{key}")]
+
+    def _vendor(self, method: str, path: str, **more: Any) -> httpx.Response:
+        key = {"Authorization": f"Bearer {self.env['WAVESPEED_API_KEY']}"}
+        return httpx.request(method, self.env["WAVESPEED_BASE_URL"] + path, headers=key, **more)
+
+    def _if(self, upload: Upload, wanted: Callable[[Task], bool]) -> Task | None:
+        try:
+            task = self.ledger.get(upload.task_id)
+        except TaskNotFound:
+            return None
+        return task if wanted(task) else None
+
+
+ENDED = {Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.UNCERTAIN}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    parameters = {"DeadlineSeconds": str(DEADLINE), "MaxReceives": "2", "MaxMegapixels": "2"}
+    with local_stack(parameters=parameters) as local:
+        stack = Stack(local)
+        stack.sqs.set_queue_attributes(
+            QueueUrl=stack.env["UPLOAD_QUEUE_URL"], Attributes={"VisibilityTimeout": HIDDEN}
+        )
+        yield stack
+
+
+def photo(width: int = 160, height: int = 120, format: str = "JPEG") -> bytes:  # noqa: A002
+    """A red, rough ball before a smooth backdrop, as a file."""
+    y, x = np.mgrid[:height, :width]
+    ball = np.hypot(x - width / 2, y - height / 2) < height / 3
+    noise = np.random.default_rng(3).normal(0, 25, (height, width, 1))
+    backdrop = np.stack([60 + x / 8, 90 + y / 8, 150 + x / 16], axis=2)
+    pixels = np.where(ball[..., None], np.array([200.0, 70.0, 40.0]) + noise, backdrop)
+    file = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, format)
+    return file.getvalue()
+
+
+def event_of(upload: Upload) -> str:
+    """What EventBridge delivers about an upload."""
+    created = {"key": upload.key, "size": upload.size, "etag": upload.etag}
+    detail = {
+        "bucket": {"name": upload.bucket},
+        "object": created | {"version-id": upload.version_id},
+    }
+    return json.dumps({"source": "aws.s3", "detail-type": "Object Created", "detail": detail})

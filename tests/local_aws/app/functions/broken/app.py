@@ -1,0 +1,3 @@
+"""Cannot be imported."""
+
+import nothing_of_this_name  # type: ignore[import-not-found]  # noqa: F401

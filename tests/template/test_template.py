@@ -1,0 +1,194 @@
+"""What the template promises, read from the template that is deployed."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from cutout.settings import PollSettings, SubmitSettings
+from cutout.submission import Submission
+from cutout.tasks import Status
+from cutout.wavespeed import client
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = {"SubmitFunction": SubmitSettings, "PollFunction": PollSettings}
+
+
+@cache
+def template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template()["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+@pytest.mark.parametrize(("function", "settings"), FUNCTIONS.items())
+def test_a_function_gets_the_variables_that_its_settings_name(
+    function: str, settings: type[SubmitSettings | PollSettings]
+) -> None:
+    common = template()["Globals"]["Function"]["Environment"]["Variables"]
+    own = resources("AWS::Serverless::Function")[function]["Environment"]["Variables"]
+    names = {name for name in common | own if not name.startswith("POWERTOOLS_")}
+
+    assert names == {name.upper() for name in settings.model_fields}
+
+
+def test_every_function_has_a_folder_a_role_and_a_log_group_of_its_own() -> None:
+    functions = resources("AWS::Serverless::Function")
+
+    folders = {properties["CodeUri"] for properties in functions.values()}
+    assert folders == {f"functions/{path.name}" for path in (ROOT / "functions").iterdir()}
+    for part in ("Role", "LoggingConfig"):
+        assert len({json.dumps(properties[part]) for properties in functions.values()}) == len(
+            functions
+        )
+
+
+def test_the_submit_function_has_time_for_its_whole_batch() -> None:
+    submit = resources("AWS::Serverless::Function")["SubmitFunction"]
+    batch = submit["Events"]["Uploads"]["Properties"]["BatchSize"]
+    vendor = client._TIMEOUT
+    slowest = sum(part or 0 for part in (vendor.connect, vendor.write, vendor.read, vendor.pool))
+    aws_calls = 8 * 5  # each of the calls around the POST, slow
+
+    assert submit["Timeout"] >= batch * (slowest + aws_calls)
+
+
+def test_a_message_stays_hidden_while_it_is_worked_on() -> None:
+    queue = resources("AWS::SQS::Queue")["UploadQueue"]
+    submit = resources("AWS::Serverless::Function")["SubmitFunction"]
+
+    assert queue["VisibilityTimeout"] >= 6 * submit["Timeout"]
+
+
+def test_a_lease_outlives_the_function_that_holds_it() -> None:
+    submit = resources("AWS::Serverless::Function")["SubmitFunction"]
+
+    assert int(submit["Environment"]["Variables"]["LEASE_SECONDS"]) > submit["Timeout"]
+
+
+def test_every_queue_hands_its_failures_on() -> None:
+    queues = resources("AWS::SQS::Queue")
+    targets = resources("AWS::Events::Rule")["UploadRule"]["Targets"]
+
+    assert "RedrivePolicy" in queues["UploadQueue"]
+    assert all("DeadLetterConfig" in target for target in targets)
+
+
+@pytest.mark.parametrize("bucket", ["InputBucket", "OutputBucket"])
+def test_a_bucket_is_private_encrypted_versioned_and_tidied(bucket: str) -> None:
+    properties = resources("AWS::S3::Bucket")[bucket]
+
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["BucketEncryption"]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+    assert template()["Resources"][bucket]["DeletionPolicy"] == "Retain"
+
+
+def test_every_bucket_and_queue_refuses_plain_http() -> None:
+    policies = resources("AWS::S3::BucketPolicy") | resources("AWS::SQS::QueuePolicy")
+
+    for policy in policies.values():
+        statements = policy["PolicyDocument"]["Statement"]
+        denied = [s for s in statements if s["Effect"] == "Deny"]
+        assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+    assert len(policies) == 3
+
+
+def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
+    for role in resources("AWS::IAM::Role").values():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                assert "*" not in json.dumps(actions)
+                if statement["Resource"] == "*":
+                    assert statement["Sid"] in {"Trace", "DeliverLogs"}
+
+
+def test_an_alarm_watches_a_metric_that_exists() -> None:
+    emitted = {f"Tasks{status.capitalize()}" for status in Status}
+    from_aws = {"ApproximateNumberOfMessagesVisible", "ExecutionsFailed"}
+
+    for alarm in resources("AWS::CloudWatch::Alarm").values():
+        known = emitted if alarm["Namespace"] == "Cutout" else from_aws
+        assert alarm["MetricName"] in known
+
+
+def test_what_counts_an_uncertain_task_is_what_its_alarm_reads() -> None:
+    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
+    alarm = resources("AWS::CloudWatch::Alarm")["UncertainTasksAlarm"]
+
+    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+    assert alarm["Dimensions"] == [
+        {"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}
+    ]
+
+
+def test_every_number_that_an_operator_may_tune_has_bounds() -> None:
+    for name, parameter in template()["Parameters"].items():
+        assert parameter["Description"], name
+        if parameter["Type"] == "Number":
+            bounded = {"MinValue", "MaxValue"} <= set(parameter)
+            assert bounded or "AllowedValues" in parameter, name
+        elif "AllowedPattern" in parameter:
+            assert parameter["ConstraintDescription"], name
+            default = str(parameter["Default"])
+            assert re.fullmatch(parameter["AllowedPattern"], default), name
+
+
+def test_every_parameter_is_used_and_listed_for_the_console() -> None:
+    body = (ROOT / "template.yaml").read_text()
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    listed = [name for group in groups for name in group["Parameters"]]
+
+    assert sorted(listed) == sorted(template()["Parameters"])
+    for name in listed:
+        assert re.search(rf"(!Ref {name}\b|\$\{{{name}\}})", body), name
+
+
+def test_the_layer_stays_lean(tmp_path: Path) -> None:
+    subprocess.run(
+        ["make", "-s", "-C", str(ROOT / "layers" / "cutout"), "build-CutoutLayer"],
+        env={
+            "ARTIFACTS_DIR": str(tmp_path),
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        },
+        check=True,
+    )
+    packages = {path.name for path in (tmp_path / "python").iterdir()}
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+
+    assert {"cutout", "pydantic", "httpx", "aws_lambda_powertools"} <= packages
+    assert not {"boto3", "botocore"} & packages
+    assert size < 25_000_000
+
+
+def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> None:
+    """Each service that the submit function holds a client of is named in its role."""
+    role = json.dumps(resources("AWS::IAM::Role")["SubmitRole"])
+    services = {
+        "ledger": "dynamodb:",
+        "storage": "s3:",
+        "wavespeed": "secretsmanager:",
+        "workflow": "states:",
+        "announcements": "events:",
+    }
+
+    adapters = set(Submission.__dataclass_fields__) - {"settings", "clock"}
+    assert adapters == set(services)
+    assert all(prefix in role for prefix in services.values())

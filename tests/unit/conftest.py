@@ -1,0 +1,35 @@
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+from pytest_socket import disable_socket, enable_socket
+
+from tests.world import World
+
+
+@pytest.fixture(autouse=True)
+def no_sockets() -> Iterator[None]:
+    """Unit tests talk to nobody; event loops need a socket pair, which is a Unix socket."""
+    disable_socket(allow_unix_socket=True)
+    yield
+    enable_socket()
+
+
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """Kept, because it keeps the descriptions of the services, which are slow to read."""
+    return boto3.Session()
+
+
+@pytest.fixture
+def aws(session: boto3.Session) -> Iterator[boto3.Session]:
+    """Everything that is made of it answers from memory, which is empty at first."""
+    with mock_aws():
+        yield session
+
+
+@pytest.fixture
+def world(aws: boto3.Session) -> World:
+    """The pipeline around an AWS in memory and a vendor that says what the test wants."""
+    return World(aws)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import data
+
+from cutout_local.remover import NoSubject
+from cutout_local.remover.classical import remove
+from cutout_local.remover.result import Floats, Image
+from tests.unit.remover.conftest import Scene
+
+
+def iou(opacity: Image, alpha: Floats) -> float:
+    found, wanted = opacity > 127, alpha > 0.5
+    return float((found & wanted).sum() / (found | wanted).sum())
+
+
+def test_a_disc_before_a_gradient_is_cut_out(disc: Scene) -> None:
+    cutout = remove(disc.rgb)
+
+    opacity = cutout.rgba[..., 3]
+    assert iou(opacity, disc.alpha) > 0.97
+    assert np.abs(opacity / 255 - disc.alpha).mean() < 0.01
+    assert np.array_equal(cutout.rgba[opacity == 255, :3], disc.rgb[opacity == 255])
+    assert cutout.level == "high"
+
+
+def test_the_same_picture_gives_the_same_cutout(disc: Scene) -> None:
+    small = np.ascontiguousarray(disc.rgb[::2, ::2])
+
+    assert np.array_equal(remove(small).rgba, remove(small).rgba)
+
+
+def test_the_sample_photo_comes_out_well() -> None:
+    photo = data.coffee()  # type: ignore[no-untyped-call]
+
+    cutout = remove(photo)
+
+    opacity = cutout.rgba[..., 3]
+    assert cutout.level in {"high", "medium"}
+    assert cutout.confidence is not None
+    assert cutout.confidence >= 0.7
+    assert 0.3 < (opacity > 127).mean() < 0.6
+    assert opacity[200, 300] == 255
+    assert not opacity[:60, :60].any()
+    assert not opacity[-40:, :40].any()
+
+
+def test_a_frame_is_removed_with_the_background(disc: Scene) -> None:
+    busy = disc.rgb + np.random.default_rng(2).normal(0, 25, disc.rgb.shape)
+    picture = np.clip(busy, 0, 255).astype(np.uint8)
+    framed = np.pad(picture, ((6, 6), (6, 6), (0, 0)), constant_values=250)
+
+    opacity = remove(framed).rgba[..., 3]
+
+    assert iou(opacity, np.pad(disc.alpha, 6)) > 0.97
+    assert not opacity[:6].any()
+
+
+def test_a_grey_picture_is_cut_out(disc: Scene) -> None:
+    dark_disc = np.where(disc.alpha[..., None] > 0.5, disc.rgb // 3, disc.rgb)
+    grey = dark_disc.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
+
+    assert iou(remove(grey).rgba[..., 3], disc.alpha) > 0.95
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_blank_picture_has_no_subject(value: int) -> None:
+    with pytest.raises(NoSubject):
+        remove(np.full((60, 80, 3), value, np.uint8))
+
+
+def test_noise_has_no_subject() -> None:
+    with pytest.raises(NoSubject):
+        remove(np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8))
+
+
+def test_one_pixel_has_no_subject() -> None:
+    with pytest.raises(NoSubject):
+        remove(np.array([[[10, 200, 30]]], np.uint8))
+
+
+@pytest.mark.parametrize("size", [(1, 2), (3, 3), (5, 7), (9, 20), (8, 3000), (3000, 3)])
+def test_odd_sizes_keep_their_size_or_have_no_subject(size: tuple[int, int]) -> None:
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    inside = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5) < 0.3
+    picture = np.where(inside[..., None], [220, 40, 30], [40, 80, 160]).astype(np.uint8)
+
+    try:
+        assert remove(picture).rgba.shape == (height, width, 4)
+    except NoSubject:
+        assert min(size) < 9
+
+
+def test_a_small_subject_in_a_long_picture_is_kept() -> None:
+    y, x = np.mgrid[:100, :4000]
+    inside = np.hypot(x - 2000, y - 50) < 30
+    texture = np.random.default_rng(1).normal(0, 20, (100, 4000, 1))
+    picture = np.where(inside[..., None], [200, 60, 40], [60, 90, 160]) + texture
+
+    opacity = remove(np.clip(picture, 0, 255).astype(np.uint8)).rgba[..., 3]
+
+    assert opacity[50, 2000] == 255
+    assert not opacity[:, :1800].any()

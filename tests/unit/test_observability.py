@@ -1,0 +1,71 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from cutout import observability
+from cutout.tasks import Status
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+SECRET_URL = "https://cdn.test/output.png?signature=secret"
+
+
+def metrics(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, dict[str, str], str, float]]:
+    """What CloudWatch makes of the output: namespace, dimensions, name and value of each metric.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [
+        (directive["Namespace"], {name: said[name] for name in names}, metric["Name"], value)
+        for said in documents
+        for directive in said["_aws"]["CloudWatchMetrics"]
+        for names in directive["Dimensions"]
+        for metric in directive["Metrics"]
+        for value in said[metric["Name"]]
+    ]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_task_is_counted_under_its_status(
+    status: Status, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observability.count_task(status)
+    name = "Tasks" + status.value.title()
+    assert metrics(capsys) == [("Cutout", {"service": "cutout-test"}, name, 1.0)]
+
+
+def alarm(name: str) -> dict[str, Any]:
+    resources = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"]
+    properties: dict[str, Any] = resources[name]["Properties"]
+    return properties
+
+
+def test_the_alarm_reads_the_metric_that_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Globals"]["Function"]
+    given = variables["Environment"]["Variables"]
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", given["POWERTOOLS_METRICS_NAMESPACE"])
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", json.dumps(given["POWERTOOLS_SERVICE_NAME"]))
+    observability.count_task(Status.UNCERTAIN)
+    ((namespace, dimensions, name, _),) = metrics(capsys)
+    read = alarm("UncertainTasksAlarm")
+    assert (read["Namespace"], read["MetricName"]) == (namespace, name)
+    assert {d["Name"]: json.dumps(d["Value"]) for d in read["Dimensions"]} == dimensions
+
+
+def test_urls_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as client:
+        client.get(SECRET_URL)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["httpx", "botocore", "botocore.credentials"])
+def test_libraries_only_warn(name: str) -> None:
+    assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING

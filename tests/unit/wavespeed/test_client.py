@@ -1,0 +1,332 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from cutout.errors import (
+    AnswerLost,
+    ApiKeyUnavailable,
+    CutoutError,
+    InsufficientCredits,
+    PredictionNotFound,
+    RateLimited,
+    RequestRefused,
+    Unauthorized,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.contract import PredictionStatus
+
+BASE = "https://api.wavespeed.test"
+MODEL = "wavespeed-ai/image-background-remover"
+IMAGE = "https://s3.test/in/cat.jpg?signature=hush"
+ID = "0123456789abcdef0123456789abcdef"
+HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+CREDITS = "Insufficient credits. Please top up your account to continue."
+
+Reply = httpx.Response | Exception
+
+
+def prediction(**fields: Any) -> dict[str, Any]:
+    return {"id": ID, "model": MODEL, "outputs": [], "status": "created"} | fields
+
+
+def envelope(data: Any, code: int = 200, message: str = "success") -> dict[str, Any]:
+    return {"code": code, "message": message, "data": data}
+
+
+def answer(body: Any, status: int = 200, **headers: str) -> httpx.Response:
+    return httpx.Response(
+        status, json=body, headers={k.replace("_", "-"): headers[k] for k in headers}
+    )
+
+
+def html(status: int) -> httpx.Response:
+    return httpx.Response(status, html=HTML)
+
+
+def refusal(status: int, message: str = "") -> httpx.Response:
+    return answer({"code": status, "message": message}, status)
+
+
+class Vendor:
+    """Gives the replies one after the other, the last one for ever; keeps what it was asked."""
+
+    def __init__(self, *replies: Reply, api_key: Callable[[], str] = lambda: "wsk-1") -> None:
+        self.requests: list[httpx.Request] = []
+        self.pauses: list[float] = []
+        self._replies = list(replies)
+        self.client = WaveSpeed(
+            BASE, MODEL, api_key, httpx.MockTransport(self._reply), self.pauses.append
+        )
+
+    def _reply(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+
+# ------------------------------------------------------------------ submit
+
+
+def test_a_submit_is_what_the_model_page_says() -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    assert vendor.client.submit(IMAGE).id == ID
+    (request,) = vendor.requests
+    assert request.method == "POST"
+    assert request.url == f"{BASE}/api/v3/{MODEL}"
+    assert request.headers["Authorization"] == "Bearer wsk-1"
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(request.content) == {"image": IMAGE}
+
+
+def test_a_base_url_may_end_in_a_slash() -> None:
+    seen: list[httpx.URL] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        return answer(envelope(prediction()))
+
+    WaveSpeed(f"{BASE}/", MODEL, lambda: "k", httpx.MockTransport(reply)).submit(IMAGE)
+    assert seen == [f"{BASE}/api/v3/{MODEL}"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        envelope(prediction()),
+        prediction(),
+        {"message": "success", "data": prediction()},
+        {"data": prediction()},
+        prediction(code=5004, status="processing"),
+        envelope(prediction(code=5004, status="processing", error="Sync mode timed out")),
+        prediction(code=None, error=None, outputs=None, has_nsfw_contents=None),
+        envelope(prediction(created_at="2026-09-14T08:15:02.123456789Z", executionTime=12)),
+    ],
+    ids=["envelope", "bare", "no code", "only data", "bare 5004", "5004", "bare nulls", "extra"],
+)
+def test_a_prediction_is_found_in_every_form(body: Any) -> None:
+    assert Vendor(answer(body)).client.submit(IMAGE).id == ID
+
+
+NEVER_SENT = [
+    httpx.ConnectError("refused"),
+    httpx.ConnectTimeout("too slow"),
+    httpx.PoolTimeout("too busy"),
+]
+NO_ANSWER = [
+    httpx.ReadTimeout("silence"),
+    httpx.WriteTimeout("stuck"),
+    httpx.ReadError("connection reset by peer"),
+    httpx.WriteError("broken pipe"),
+    httpx.RemoteProtocolError("server disconnected without sending a response"),
+]
+SUBMIT_ERRORS: list[tuple[Reply, type[CutoutError]]] = [
+    *((error, VendorUnreachable) for error in NEVER_SENT),
+    *((error, AnswerLost) for error in NO_ANSWER),
+    (refusal(401), Unauthorized),
+    (refusal(403), Unauthorized),
+    (html(403), Unauthorized),
+    (answer(envelope(None, 401, "bad key")), Unauthorized),
+    (refusal(429, "You have reached your concurrency limit"), RateLimited),
+    (html(429), RateLimited),
+    (answer(envelope(None, 429, "You have reached your concurrency limit")), RateLimited),
+    (answer(envelope({}, 429)), RateLimited),
+    (answer(envelope({"retry": True}, 429), 429), RateLimited),
+    (refusal(400, CREDITS), InsufficientCredits),
+    (refusal(402, CREDITS.upper()), InsufficientCredits),
+    (answer(envelope({}, 400, CREDITS), 400), InsufficientCredits),
+    (answer(envelope(None, 400, CREDITS)), InsufficientCredits),
+    (answer(envelope({}, 400, CREDITS)), InsufficientCredits),
+    (answer({"error": CREDITS}, 400), InsufficientCredits),
+    (refusal(400, "model not found"), RequestRefused),
+    (answer(envelope({}, 400, "image is required")), RequestRefused),
+    (refusal(404), RequestRefused),
+    (html(413), RequestRefused),
+    (answer({"error": "webhook callback does not support base64 output"}, 400), RequestRefused),
+    *((html(status), AnswerLost) for status in (500, 502, 503, 504)),
+    (refusal(500, "internal error"), AnswerLost),
+    (answer(envelope(None, 500, "internal error")), AnswerLost),
+    (httpx.Response(302, headers={"Location": f"{BASE}/elsewhere"}), AnswerLost),
+    (html(200), AnswerLost),
+    (httpx.Response(200), AnswerLost),
+    (answer(envelope(None)), AnswerLost),
+    (answer(envelope({})), AnswerLost),
+    (answer({}), AnswerLost),
+    (answer([]), AnswerLost),
+    (answer(envelope({"id": ID})), AnswerLost),
+]
+
+
+@pytest.mark.parametrize(("reply", "error"), SUBMIT_ERRORS)
+def test_a_submit_that_goes_wrong_is_one_of_our_errors_and_is_sent_once(
+    reply: Reply, error: type[CutoutError]
+) -> None:
+    vendor = Vendor(reply)
+    with pytest.raises(CutoutError) as caught:
+        vendor.client.submit(IMAGE)
+    assert type(caught.value) is error
+    assert len(vendor.requests) == 1
+    assert vendor.pauses == []
+
+
+@pytest.mark.parametrize(("reply", "_error"), SUBMIT_ERRORS)
+def test_errors_of_a_submit_tell_neither_the_key_nor_the_url(
+    reply: Reply, _error: type[CutoutError]
+) -> None:
+    with pytest.raises(CutoutError) as caught:
+        Vendor(reply).client.submit(IMAGE)
+    assert "wsk-1" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (refusal(400, "model not found"), "\\(400\\): model not found"),
+        (answer({"error": "no base64 output here"}, 400), "\\(400\\): no base64 output here"),
+        (html(413), "\\(413\\): no reason given"),
+    ],
+)
+def test_a_refusal_tells_the_vendors_reason(reply: Reply, said: str) -> None:
+    with pytest.raises(RequestRefused, match=said):
+        Vendor(reply).client.submit(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("7", 7),
+        ("0", 1),
+        ("900", 900),
+        ("999999999", 900),
+        ("-5", 60),
+        ("1.5", 60),
+        ("", 60),
+        ("soon", 60),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 60),
+        (None, 60),
+    ],
+)
+def test_retry_after_is_honoured_within_bounds(header: str | None, wait: int) -> None:
+    headers = {} if header is None else {"Retry_After": header}
+    with pytest.raises(RateLimited) as caught:
+        Vendor(answer({"code": 429}, 429, **headers)).client.submit(IMAGE)
+    assert caught.value.wait_seconds == wait
+
+
+def test_the_key_is_asked_for_at_each_request() -> None:
+    keys = iter(["old", "new", "newer"])
+    vendor = Vendor(answer(envelope(prediction())), api_key=lambda: next(keys))
+    vendor.client.submit(IMAGE)
+    vendor.client.submit(IMAGE)
+    vendor.client.result(ID)
+    sent = [request.headers["Authorization"] for request in vendor.requests]
+    assert sent == ["Bearer old", "Bearer new", "Bearer newer"]
+
+
+def no_key() -> str:
+    raise ApiKeyUnavailable("the secret cannot be read")
+
+
+@pytest.mark.parametrize("call", [WaveSpeed.submit, WaveSpeed.result])
+def test_without_a_key_nothing_is_sent(call: Callable[[WaveSpeed, str], object]) -> None:
+    vendor = Vendor(answer(envelope(prediction())), api_key=no_key)
+    with pytest.raises(ApiKeyUnavailable):
+        call(vendor.client, ID)
+    assert vendor.requests == []
+
+
+# ------------------------------------------------------------------ result
+
+
+def test_a_result_is_what_the_model_page_says() -> None:
+    outputs = ["https://cdn.test/out.png"]
+    done = prediction(status="completed", outputs=outputs, timings={"inference": 1234.4})
+    vendor = Vendor(answer(envelope(done)))
+    result = vendor.client.result(ID)
+    assert (result.status, result.outputs) == (PredictionStatus.COMPLETED, outputs)
+    assert result.timings.inference == 1234
+    (request,) = vendor.requests
+    assert request.method == "GET"
+    assert request.url == f"{BASE}/api/v3/predictions/{ID}/result"
+    assert request.headers["Authorization"] == "Bearer wsk-1"
+
+
+def test_a_failed_task_is_an_answer_and_no_error() -> None:
+    failed = prediction(status="failed", error="could not fetch the image", code=1402)
+    result = Vendor(answer(envelope(failed))).client.result(ID)
+    assert (result.status, result.error) == (PredictionStatus.FAILED, "could not fetch the image")
+
+
+@pytest.mark.parametrize("body", [prediction(code=5004), envelope(prediction(code=5004))])
+def test_a_task_code_does_not_end_a_task(body: Any) -> None:
+    assert not Vendor(answer(body)).client.result(ID).status.ended
+
+
+PASSING: list[Reply] = [
+    *NEVER_SENT,
+    *NO_ANSWER,
+    *(html(status) for status in (500, 502, 503, 504)),
+    answer(envelope(None, 500, "internal error")),
+    answer(envelope({}, 503)),
+    refusal(400, "bad request"),
+]
+
+
+@pytest.mark.parametrize("reply", PASSING)
+def test_a_read_is_tried_three_times(reply: Reply) -> None:
+    vendor = Vendor(reply)
+    with pytest.raises(VendorUnavailable):
+        vendor.client.result(ID)
+    assert len(vendor.requests) == 3
+    assert vendor.pauses == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("reply", PASSING)
+def test_a_read_that_recovers_is_an_answer(reply: Reply) -> None:
+    vendor = Vendor(reply, answer(envelope(prediction())))
+    assert vendor.client.result(ID).id == ID
+    assert len(vendor.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (refusal(404, "Prediction not found"), PredictionNotFound),
+        (html(404), PredictionNotFound),
+        (answer(envelope(None, 404, "Prediction not found")), PredictionNotFound),
+        (answer(envelope({}, 404)), PredictionNotFound),
+        (refusal(401), Unauthorized),
+        (refusal(403), Unauthorized),
+        (answer(envelope(None, 401)), Unauthorized),
+        (refusal(429), RateLimited),
+        (answer(envelope({}, 429)), RateLimited),
+        (answer(envelope(None)), VendorUnavailable),
+        (answer(envelope({})), VendorUnavailable),
+        (answer({}), VendorUnavailable),
+        (html(200), VendorUnavailable),
+        (httpx.Response(302, headers={"Location": BASE}), VendorUnavailable),
+    ],
+)
+def test_a_read_whose_answer_would_not_change_is_not_repeated(
+    reply: Reply, error: type[CutoutError]
+) -> None:
+    vendor = Vendor(reply)
+    with pytest.raises(CutoutError) as caught:
+        vendor.client.result(ID)
+    assert type(caught.value) is error
+    assert len(vendor.requests) == 1
+
+
+def test_every_phase_of_a_request_has_its_own_timeout() -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.submit(IMAGE)
+    timeouts = vendor.requests[0].extensions["timeout"]
+    assert set(timeouts) == {"connect", "read", "write", "pool"}
+    assert None not in timeouts.values()
