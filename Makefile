@@ -1,6 +1,7 @@
 # The same targets for people, for .ci/run and for GitHub Actions. `make help` lists them.
 PYTHON ?= python3
 PHOTO ?=
+PARAMETERS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -18,15 +19,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 		{ echo "Cutout needs Python 3.11 or newer; name one with: make PYTHON=python3.13 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "python3 has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV): once, a minute or two"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 run: $(INSTALLED) ## cut out PHOTO (files and folders; a sample if left out), PNGs go to out/
-	@$(BIN)/cutout run $(PHOTO)
+	@$(BIN)/cutout run $(PARAMETERS:%=--parameter %) $(PHOTO)
 
 up: $(INSTALLED) ## keep the local stack running until Ctrl-C
-	@$(BIN)/cutout up
+	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %)
 
 test: $(INSTALLED) ## all tests, with coverage
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered

@@ -19,12 +19,23 @@ import typer
 app = typer.Typer(
     help="Cutout on this machine: pictures in, PNGs with the background removed out.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 AwsPort = Annotated[int, typer.Option(envvar="CUTOUT_AWS_PORT", help="Port of the AWS services.")]
 WaveSpeedPort = Annotated[
     int, typer.Option(envvar="CUTOUT_WAVESPEED_PORT", help="Port of the WaveSpeed server.")
+]
+StackName = Annotated[
+    str | None,
+    typer.Option("--stack", help="A stack on AWS; the local one that is up if left out."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter", "-p", help="NAME=VALUE of a template parameter, such as Webhook=on."
+    ),
 ]
 Remover = Annotated[
     str, typer.Option(envvar="CUTOUT_REMOVER", help="Who removes backgrounds: classical or rembg.")
@@ -38,18 +49,23 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the PNGs go.")] = Path("out"),
     remover: Remover = "classical",
+    parameter: Parameters = None,
 ) -> None:
     """Start the whole stack, send photos through it, save their cut-outs, stop it again."""
     from cutout_cli.run import run_photos
 
     with plain_errors(), tempfile.TemporaryDirectory() as scratch:
-        succeeded = run_photos(photos or [sample(Path(scratch))], out.resolve(), remover)
+        chosen = photos or [sample(Path(scratch))]
+        succeeded = run_photos(chosen, out.resolve(), remover, named(parameter))
     raise typer.Exit(0 if succeeded else 1)
 
 
 @app.command()
 def up(
-    aws_port: AwsPort = 5566, wavespeed_port: WaveSpeedPort = 5567, remover: Remover = "classical"
+    aws_port: AwsPort = 5566,
+    wavespeed_port: WaveSpeedPort = 5567,
+    remover: Remover = "classical",
+    parameter: Parameters = None,
 ) -> None:
     """Keep the local stack running until Ctrl-C."""
     from cutout_cli.running import told_to_others
@@ -58,7 +74,12 @@ def up(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     with (
         plain_errors(),
-        local_stack(remover=remover, aws_port=aws_port, wavespeed_port=wavespeed_port) as stack,
+        local_stack(
+            remover=remover,
+            aws_port=aws_port,
+            wavespeed_port=wavespeed_port,
+            parameters=named(parameter),
+        ) as stack,
     ):
         stack.wavespeed.wait_for_remover()
         with told_to_others(stack.environment):
@@ -75,6 +96,30 @@ def env() -> None:
 
     with plain_errors():
         print_exports(environment())
+
+
+@app.command()
+def retry(
+    key: Annotated[str, typer.Argument(help="The key of the upload in the input bucket.")],
+    pay_again: Annotated[
+        bool, typer.Option(help="Send it anew even if the vendor may have accepted it before.")
+    ] = False,
+    stack: StackName = None,
+) -> None:
+    """Take up the newest task of an object again, paying only if the vendor has no result of it."""
+    from cutout_cli.operate import Operator, find_stack
+
+    with plain_errors():
+        print(Operator(find_stack(stack)).retry(key, pay_again=pay_again))
+
+
+@app.command()
+def redrive(stack: StackName = None) -> None:
+    """Put the messages of the dead-letter queue back into the upload queue."""
+    from cutout_cli.operate import Operator, find_stack
+
+    with plain_errors():
+        print(f"{Operator(find_stack(stack)).redrive()} messages are back in the upload queue")
 
 
 @app.command()
@@ -106,6 +151,15 @@ def sample(folder: Path) -> Path:
     return photo
 
 
+def named(parameters: list[str] | None) -> dict[str, str]:
+    """`NAME=VALUE` arguments as a mapping."""
+    pairs = [parameter.partition("=") for parameter in parameters or []]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"{name!r} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
 def print_exports(environment: dict[str, str]) -> None:
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")
@@ -114,6 +168,7 @@ def print_exports(environment: dict[str, str]) -> None:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Say what is wrong in one line, and end on a signal as a shell expects."""
+    from cutout.errors import CutoutError
     from cutout_cli.photos import PhotoNotFound
     from cutout_cli.running import NoStackRunning
     from cutout_local.aws import LocalAwsError
@@ -122,7 +177,7 @@ def plain_errors() -> Iterator[None]:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
-    except (PhotoNotFound, NoStackRunning, LocalAwsError, ServerError) as error:
+    except (PhotoNotFound, NoStackRunning, LocalAwsError, ServerError, CutoutError) as error:
         print(f"cutout: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import httpx
 
 from cutout.errors import TaskNotFound
 from cutout.ledger import Ledger
+from cutout.table import Table
 from cutout.tasks import Status, Task
 from cutout.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
@@ -53,10 +54,9 @@ class Pipeline:
     def __init__(self, stack: LocalStack) -> None:
         self._env = stack.environment
         self._s3 = stack.aws.client("s3")
-        self._ledger = Ledger(stack.aws.client("dynamodb"), self._env["TASKS_TABLE"])
+        self._ledger = Ledger(Table(stack.aws.client("dynamodb"), self._env["TASKS_TABLE"]))
         self._wavespeed = WaveSpeed(
             self._env["WAVESPEED_BASE_URL"],
-            model="",  # only asked about predictions, which need no model
             api_key=lambda: self._env["WAVESPEED_API_KEY"],
         )
 

@@ -35,7 +35,7 @@ def tell_steps(console: Console, job: Job) -> None:
     console.print(table)
     console.print(
         f"ledger: task {job.task.task_id} is {job.task.status}, attempt {job.task.attempt}, "
-        f"{job.task.polls} polls, prediction {job.task.prediction_id}"
+        f"{_polls(job.task)}, prediction {job.task.prediction_id}"
     )
 
 
@@ -47,14 +47,18 @@ def _steps(job: Job, task: Task) -> list[tuple[str, float, str]]:
     waited = (at[Status.COMPLETED] - at[Status.PROCESSING]).total_seconds() - inference
     around = job.seconds - inference - queued - submitted - waited
     return [
-        ("deliver", around, "the upload and its event before, the download of the PNG after"),
+        ("deliver", around, "upload and event before, download after"),
         ("queue", queued, "claimed in the ledger, checked by its bytes"),
         ("submit", submitted, "sent to the WaveSpeed-compatible server"),
         ("remove", inference, "the server's own time for the background"),
-        ("wait", waited, f"the server's queue, {task.polls} polls, saving the PNG"),
+        ("wait", waited, f"the server's queue, {_polls(task)}, saving the PNG"),
         ("pipeline", job.seconds - inference, "all but the remover"),
         ("total", job.seconds, "from the upload to the file"),
     ]
+
+
+def _polls(task: Task) -> str:
+    return "1 poll" if task.polls == 1 else f"{task.polls} polls"
 
 
 def _shown(path: Path) -> str:

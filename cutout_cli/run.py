@@ -1,6 +1,7 @@
 """`cutout run`: the whole stack for the time of a few photos."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from cutout_cli.report import tell_job, tell_steps
 from cutout_local.stack import local_stack
 
 
-def run_photos(paths: list[Path], out: Path, remover: str) -> bool:
+def run_photos(paths: list[Path], out: Path, remover: str, parameters: Mapping[str, str]) -> bool:
     """Cut out every photo and tell how it went; whether all succeeded.
 
     Raises `PhotoNotFound`, `LocalAwsError` or `ServerError`.
@@ -20,7 +21,7 @@ def run_photos(paths: list[Path], out: Path, remover: str) -> bool:
     console = Console(highlight=False)
     photos = find_photos(paths)
     started = time.monotonic()
-    with local_stack(remover=remover) as stack:
+    with local_stack(remover=remover, parameters=parameters) as stack:
         stack.wavespeed.wait_for_remover()
         console.print(f"the stack is up after {time.monotonic() - started:.1f} s")
         jobs = _send(console, Pipeline(stack), photos, out)

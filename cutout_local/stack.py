@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutout_local.aws import LocalAws
+from cutout_local.aws import LocalAws, OnCall
 from cutout_local.wavespeed import Server, Settings
+from cutout_local.wavespeed.worker import LoadEngine
 
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 API_KEY_SECRET = "cutout/wavespeed-api-key"  # noqa: S105 - the name of a secret, not the secret
@@ -48,16 +49,33 @@ def local_stack(
     wavespeed_port: int = 0,
     parameters: Mapping[str, str] | None = None,
     settings: Settings | None = None,
+    load_engine: LoadEngine | None = None,
+    environments: int = 1,
+    on_call: OnCall | None = None,
 ) -> Iterator[LocalStack]:
     """Run the stack for as long as the block lasts; port 0 takes any that is free.
 
-    `parameters` are the template's. Raises `LocalAwsError` or `ServerError` if it cannot start.
+    `parameters` are the template's; `load_engine` takes the place of the remover; `environments`
+    and `on_call` are those of `LocalAws`.
+
+    Raises `LocalAwsError` or `ServerError` if it cannot start.
     """
     settings = settings or Settings(api_key=LOCAL_API_KEY)
-    with Server(settings, port=wavespeed_port, remover=remover) as wavespeed:
-        local = {"WaveSpeedBaseUrl": wavespeed.base_url, "ApiKeySecret": API_KEY_SECRET}
+    with Server(
+        settings, port=wavespeed_port, remover=remover, load_engine=load_engine
+    ) as wavespeed:
+        local = {
+            "WaveSpeedBaseUrl": wavespeed.base_url,
+            "ApiKeySecret": API_KEY_SECRET,
+            "ImagesPerMinute": "0",  # the local server has no plan unless it is given one
+        }
         secrets = {API_KEY_SECRET: settings.api_key}
         with LocalAws(
-            TEMPLATE, local | dict(parameters or {}), secrets=secrets, port=aws_port
+            TEMPLATE,
+            local | dict(parameters or {}),
+            secrets=secrets,
+            port=aws_port,
+            environments=environments,
+            on_call=on_call,
         ) as aws:
             yield LocalStack(aws, wavespeed)

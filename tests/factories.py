@@ -8,6 +8,7 @@ from cutout.uploads import Upload
 
 INPUT = "pictures-in"
 OUTPUT = "pictures-out"
+MODEL = "wavespeed-ai/image-background-remover"
 NOON = datetime(2026, 9, 14, 12, tzinfo=UTC)
 
 
@@ -20,5 +21,5 @@ def make_upload(**fields: Any) -> Upload:
 def make_task(upload: Upload | None = None, **fields: Any) -> Task:
     """A task that has just been queued."""
     upload = upload or make_upload()
-    task = new_task(upload, OUTPUT, f"{upload.key}.png", NOON, retention_days=30)
+    task = new_task(upload, OUTPUT, f"{upload.key}.png", MODEL, NOON, retention_days=30)
     return task.model_copy(update=fields)

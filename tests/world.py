@@ -1,7 +1,11 @@
 """The pipeline's real code around moto and a scripted vendor, without a socket."""
 
+import hashlib
+import hmac
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,17 @@ import httpx
 from samtranslator.yaml_helper import yaml_parse
 
 from cutout.announcements import Announcements
+from cutout.callbacks import Callbacks, SigningSecret
+from cutout.governor import Governor
+from cutout.holds import OutputHolds
+from cutout.latencies import Latencies
 from cutout.ledger import Ledger
 from cutout.polling import Polling
+from cutout.prices import Prices
 from cutout.settings import PollSettings, SubmitSettings
 from cutout.storage import Storage
 from cutout.submission import Submission
+from cutout.table import Table
 from cutout.tasks import Task
 from cutout.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
@@ -24,22 +34,38 @@ from cutout.workflow import Workflow
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BASE_URL = "https://vendor.test"
+WEBHOOK_URL = "https://webhook.test/"
+WEBHOOK_SECRET = "whsec_0123456789abcdef"
 TABLE = "tasks"
 MODEL = "wavespeed-ai/image-background-remover"
-COMMON = {"wavespeed_base_url": BASE_URL, "model_id": MODEL, "api_key_secret": "key"}
+COMMON = {"wavespeed_base_url": BASE_URL, "api_key_secret": "key", "tasks_table": TABLE}
+
+
+@cache
+def _table_properties() -> dict[str, Any]:
+    """Kept, because reading YAML takes longer than most tests."""
+    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    properties: dict[str, Any] = template["Resources"]["TasksTable"]["Properties"]
+    return properties
+
+
+Reply = httpx.Response | BaseException
+Answer = Reply | Callable[[httpx.Request], Reply]
 
 
 class World:
     """Two buckets, the ledger, the bus, the state machine, and a clock that stands still.
 
-    `answers` are what the vendor answers one request after the other: responses, or errors to
-    raise. `requests` are what it was asked.
+    `answers` are what the vendor answers one request after the other: responses, errors to raise,
+    or functions that make them. `requests` are what it was asked, `woken` the task tokens that
+    were sent to Step Functions.
     """
 
     def __init__(self, session: boto3.Session) -> None:
         self.now = NOW
-        self.answers: list[httpx.Response | BaseException] = []
+        self.answers: list[Answer] = []
         self.requests: list[httpx.Request] = []
+        self.woken: list[str] = []
         self.s3 = session.client("s3")
         self.dynamodb = session.client("dynamodb")
         self.states = session.client("stepfunctions")
@@ -54,18 +80,28 @@ class World:
         self.create_table()
         self.machine = self._create_machine()
         self.announced_url = self._listen_to_bus()
-        self.ledger = Ledger(self.dynamodb, TABLE)
+        self.table = Table(self.dynamodb, TABLE)
+        self.ledger = Ledger(self.table)
         self.storage = Storage(self.s3)
+        # moto's plain Step Functions take any token and tell nobody.
+        self.states.meta.events.register(
+            "provide-client-params.sfn.SendTaskSuccess",
+            lambda params, **_: self.woken.append(params["taskToken"]),
+        )
 
     def create_table(self) -> None:
         """The template's own table."""
-        properties = yaml_parse(TEMPLATE.read_text())["Resources"]["TasksTable"]["Properties"]
+        properties = _table_properties()
         used = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self.dynamodb.create_table(TableName=TABLE, **{name: properties[name] for name in used})
 
-    def upload(self, body: bytes, key: str = "a/cat.jpg") -> Upload:
-        """Put an object into the input bucket; what its event would say."""
-        answer = self.s3.put_object(Bucket="uploads", Key=key, Body=body)
+    def upload(self, body: bytes, key: str = "a/cat.jpg", **metadata: str) -> Upload:
+        """Put an object into the input bucket; what its event would say.
+
+        `metadata` is the user's; underscores in names stand for dashes.
+        """
+        named = {name.replace("_", "-"): value for name, value in metadata.items()}
+        answer = self.s3.put_object(Bucket="uploads", Key=key, Body=body, Metadata=named)
         return Upload(
             bucket="uploads",
             key=key,
@@ -76,38 +112,68 @@ class World:
 
     def submission(self, **settings: Any) -> Submission:
         values = {
-            "tasks_table": TABLE,
             "state_machine_arn": self.machine,
             "upload_queue_url": "unused",
             "event_bus": "default",
             "output_bucket": "cutouts",
             "output_prefix": "",
             "output_naming": "append",
+            "model_id": MODEL,
+            "allowed_models": "",
+            "sync_mode": False,
+            "base64_output": False,
+            "webhook_url": "",
+            "webhook_fallback_seconds": 60,
+            "on_uncertain": "hold",
+            "uncertain_grace_seconds": 600,
             "max_upload_megabytes": 1,
             "max_megapixels": 1,
             "presign_seconds": 60,
             "task_retention_days": 30,
             "lease_seconds": 180,
+            "images_per_minute": 0,
+            "daily_budget": "0",
+            "price_per_image": "0.01",
         }
+        env = SubmitSettings.model_validate(COMMON | values | settings)
+        wavespeed = self._wavespeed()
+        prices = Prices(wavespeed, env.price_per_image, self._clock)
         return Submission(
-            settings=SubmitSettings.model_validate(COMMON | values | settings),
+            settings=env,
             ledger=self.ledger,
+            governor=Governor(self.table, env.images_per_minute, env.daily_budget, prices.of),
+            latencies=Latencies(self.table),
             storage=self.storage,
-            wavespeed=self._wavespeed(),
+            wavespeed=wavespeed,
             workflow=Workflow(self.states, self.machine),
             announcements=Announcements(self.events, "default"),
-            clock=lambda: self.now,
+            clock=self._clock,
         )
 
     def polling(self, **settings: Any) -> Polling:
-        values = {"tasks_table": TABLE, "deadline_seconds": 600, "max_output_megabytes": 10}
+        values = {
+            "deadline_seconds": 600,
+            "webhook_fallback_seconds": 60,
+            "hold_seconds": 330,
+            "max_output_megabytes": 10,
+        }
         return Polling(
             settings=PollSettings.model_validate(COMMON | values | settings),
             ledger=self.ledger,
+            holds=OutputHolds(self.table),
+            latencies=Latencies(self.table),
             storage=self.storage,
             wavespeed=self._wavespeed(),
             outputs=Outputs(BASE_URL, transport=httpx.MockTransport(self._answer)),
-            clock=lambda: self.now,
+            clock=self._clock,
+        )
+
+    def callbacks(self) -> Callbacks:
+        return Callbacks(
+            secret=SigningSecret(self._wavespeed().webhook_secret, self._clock),
+            ledger=self.ledger,
+            workflow=Workflow(self.states, self.machine),
+            clock=self._clock,
         )
 
     def task(self, upload: Upload) -> Task:
@@ -118,6 +184,14 @@ class World:
         listed = self.states.list_executions(stateMachineArn=self.machine)["executions"]
         return [execution["name"] for execution in listed]
 
+    def first_input(self, task: Task) -> dict[str, Any]:
+        """What the execution of the task's attempt was started with."""
+        arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{task.execution_name}"
+        started: dict[str, Any] = json.loads(
+            self.states.describe_execution(executionArn=arn)["input"]
+        )
+        return started
+
     def announced(self) -> list[dict[str, Any]]:
         """The events on the bus since the last look."""
         answer = self.sqs.receive_message(QueueUrl=self.announced_url, MaxNumberOfMessages=10)
@@ -126,10 +200,12 @@ class World:
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
+    def _clock(self) -> datetime:
+        return self.now
+
     def _wavespeed(self) -> WaveSpeed:
         return WaveSpeed(
             BASE_URL,
-            MODEL,
             api_key=lambda: "the-key",
             transport=httpx.MockTransport(self._answer),
             pause=lambda _seconds: None,
@@ -138,6 +214,8 @@ class World:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         answer = self.answers.pop(0)
+        if not isinstance(answer, httpx.Response | BaseException):
+            answer = answer(request)
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -175,3 +253,25 @@ def download(content: bytes) -> httpx.Response:
 def refused(code: int, message: str = "") -> httpx.Response:
     """The vendor's refusal."""
     return httpx.Response(code, json={"code": code, "message": message})
+
+
+def secret_is(secret: str = WEBHOOK_SECRET) -> httpx.Response:
+    """The vendor's answer to who asks for the secret that webhooks are signed with."""
+    return httpx.Response(200, json={"code": 200, "message": "success", "data": {"secret": secret}})
+
+
+def callback(prediction_id: str = "p1", status: str = "completed") -> bytes:
+    """The body of a callback: the prediction without an envelope."""
+    prediction = {"id": prediction_id, "model": MODEL, "status": status, "outputs": ["https://x"]}
+    return json.dumps(prediction).encode()
+
+
+def signed(body: bytes, at: datetime = NOW, secret: str = WEBHOOK_SECRET) -> dict[str, str]:
+    """The headers of a callback, signed as the vendor's docs say."""
+    timestamp = f"{at.timestamp():.0f}"
+    key, message = secret.removeprefix("whsec_").encode(), f"msg_1.{timestamp}.".encode() + body
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v3,{hmac.new(key, message, hashlib.sha256).hexdigest()}",
+    }

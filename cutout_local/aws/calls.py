@@ -1,10 +1,11 @@
-"""Which AWS calls were made, and by whom."""
+"""Which AWS calls were made, and by whom; `permissions` tells what a role must allow for them."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -13,16 +14,33 @@ from moto.core.request import Request
 from moto.core.routing import ServiceOperationRouter, get_service_router
 from werkzeug.exceptions import NotFound
 
+from .faults import Fault
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-OnCall = Callable[[str, str, str], None]
-"""Called with caller, service and operation, e.g. `("PollFunction", "s3", "PutObject")`.
 
-The caller is the access key id: of a function, its logical id in the template; of the state
-machines, `states`. The operation is named as in the service's API, e.g. `UploadPart`, of which
-the IAM action may differ (`s3:PutObject`). Runs in the server's threads, before the call.
-"""
+@dataclass(frozen=True)
+class Call:
+    """A signed request to an AWS service, or one by a URL that was signed before.
+
+    The caller is the access key id: of a function, its logical id in the template; of the state
+    machines, `states`. The operation is named as in the service's API, e.g. `UploadPart`, of which
+    the IAM action may differ (`s3:PutObject`). The rest is what the action depends on besides: an
+    object's version in the query, and tags in the header of an object that is put. To the role it
+    is the same whether its holder calls or somebody who was given a URL.
+    """
+
+    caller: str
+    service: str
+    operation: str
+    names_version: bool = False
+    sets_tags: bool = False
+    presigned: bool = field(default=False, compare=False)
+
+
+OnCall = Callable[[Call], Fault | None]
+"""Runs in the server's threads, before the call; may have it fail."""
 
 _CREDENTIAL = re.compile(r"(?:Credential=)?([^/=\s]+)/\d{8}/[^/]+/([^/]+)/aws4_request")
 
@@ -35,16 +53,28 @@ class RecordedCalls:
         self._on_call = on_call
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if signed := _CREDENTIAL.search(_signature(environ)):
-            caller, service = signed.groups()
-            self._on_call(caller, service, _operation(environ, service))
+        call = _call(environ)
+        fault = self._on_call(call) if call else None
+        if call and fault:
+            return fault.in_place_of(self._app, call.service, environ, start_response)
         return self._app(environ, start_response)
 
 
-def _signature(environ: WSGIEnvironment) -> str:
+def _call(environ: WSGIEnvironment) -> Call | None:
     query = parse_qs(environ.get("QUERY_STRING", ""))
     presigned = query.get("X-Amz-Credential", [""])[0]
-    return str(environ.get("HTTP_AUTHORIZATION", presigned))
+    signed = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", presigned))
+    if not signed:
+        return None
+    caller, service = signed.groups()
+    return Call(
+        caller,
+        service,
+        _operation(environ, service),
+        names_version="versionId" in query,
+        sets_tags="HTTP_X_AMZ_TAGGING" in environ,
+        presigned=bool(presigned),
+    )
 
 
 def _operation(environ: WSGIEnvironment, service: str) -> str:

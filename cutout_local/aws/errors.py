@@ -4,7 +4,8 @@ LocalAwsError
 ├── AlreadyRunning
 ├── PortTaken
 ├── InvalidTemplate
-└── StackFailed
+├── StackFailed
+└── UnmappedCall
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class InvalidTemplate(LocalAwsError):
 
 class StackFailed(LocalAwsError):
     """CloudFormation refused the stack; the message names the resource and the reason."""
+
+
+class UnmappedCall(LocalAwsError):
+    """Which IAM actions a call needs is not known here."""

@@ -60,9 +60,12 @@ class Function:
         with self._sandbox():
             """An environment that is started, and then idle."""
 
-    def invoke(self, event: bytes) -> Answer:
-        """What the Lambda API answers: a payload (JSON) and whether it is an error."""
-        request_id = str(uuid.uuid4())
+    def invoke(self, event: bytes, request_id: str = "") -> Answer:
+        """What the Lambda API answers: a payload (JSON) and whether it is an error.
+
+        The request id is made up unless it is given.
+        """
+        request_id = request_id or str(uuid.uuid4())
         try:
             with self._sandbox() as sandbox:
                 outcome = sandbox.run(request_id, event, self.model.function_arn, self._timeout)

@@ -1,8 +1,8 @@
 """Every place where moto is changed, each with what moto does and what AWS documents.
 
 The differences that are left are small; they are written where they matter: `functions`,
-`event_sources`, `event_bus`. Besides: roles and bucket policies are not enforced, TTL deletes
-nothing, alarms never fire, lifecycle rules do nothing.
+`function_urls`, `event_sources`, `event_bus`. Besides: roles and bucket policies are not enforced,
+TTL deletes nothing, alarms never fire, lifecycle rules do nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunction
 from moto.cloudformation import parsing
 from moto.core.config import default_user_config
+from moto.dynamodb.responses import DynamoHandler
 from moto.events.models import Rule
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server import werkzeug_app
@@ -44,6 +46,7 @@ from werkzeug.routing import Map
 from . import event_bus
 from .event_sources import EventSources
 from .expressions import ExpressionFailed, declare, evaluate
+from .function_urls import FunctionUrl, FunctionUrls
 from .functions import Functions
 from .state_machines import (
     Starts,
@@ -63,7 +66,11 @@ PARTITION = "aws"
 
 @contextmanager
 def patched(
-    endpoint_url: str, functions: Functions, sources: EventSources, machines: StateMachines
+    endpoint_url: str,
+    functions: Functions,
+    urls: FunctionUrls,
+    sources: EventSources,
+    machines: StateMachines,
 ) -> Iterator[None]:
     """moto as the stack needs it, for as long as the context lasts; its state is new before
     and gone after.
@@ -74,8 +81,10 @@ def patched(
         _environment(stack, endpoint_url)
         _quiet(stack)
         _functions(stack, functions)
+        _function_urls(stack, endpoint_url, functions, urls)
         _queues(stack, endpoint_url, sources)
         _buckets(stack)
+        _tables(stack)
         _events(stack, functions)
         _state_machines(stack, machines)
         _expressions(stack)
@@ -146,6 +155,24 @@ def _functions(stack: ExitStack, functions: Functions) -> None:
     _replace(stack, LambdaFunction, "invoke", invoke)
 
 
+def _function_urls(
+    stack: ExitStack, endpoint_url: str, functions: Functions, urls: FunctionUrls
+) -> None:
+    def create(_: str, resource: dict[str, Any], *_args: Any, **_kwargs: Any) -> FunctionUrl:
+        properties = resource["Properties"]
+        function = functions.named(properties["TargetFunctionArn"].rsplit(":", 1)[-1])
+        made = urls.add(function, endpoint_url)
+        function.model.create_url_config(properties).url = made.url  # for GetFunctionUrlConfig
+        return made
+
+    # moto's CloudFormation does not know this type of resource.
+    kind = SimpleNamespace(
+        create_from_cloudformation_json=create, has_cfn_attr=FunctionUrl.has_cfn_attr
+    )
+    models = {**parsing.get_model_map(), "AWS::Lambda::Url": kind}
+    _replace(stack, parsing, "get_model_map", lambda: models)
+
+
 def _queues(stack: ExitStack, endpoint_url: str, sources: EventSources) -> None:
     create = LambdaBackend.create_event_source_mapping
     delete = Queue.delete_message
@@ -207,6 +234,18 @@ def _buckets(stack: ExitStack) -> None:
         "create_from_cloudformation_json",
         staticmethod(create_from_cloudformation_json),
     )
+
+
+def _tables(stack: ExitStack) -> None:
+    call = DynamoHandler.call_action
+    one_at_a_time = Lock()
+
+    def call_action(handler: DynamoHandler) -> Any:
+        # moto looks at a condition and writes in two steps: two writers could both find it true.
+        with one_at_a_time:
+            return call(handler)
+
+    _replace(stack, DynamoHandler, "call_action", call_action)
 
 
 def _events(stack: ExitStack, functions: Functions) -> None:

@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from .calls import OnCall, RecordedCalls
 from .errors import PortTaken
+from .function_urls import FunctionUrls
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class _RequestHandler(MotoRequestHandler):
 class MotoServer:
     """Listens from the moment it is made until `close`. Raises `PortTaken`."""
 
-    def __init__(self, port: int, on_call: OnCall | None) -> None:
+    def __init__(self, port: int, on_call: OnCall | None, urls: FunctionUrls) -> None:
         dispatcher = DomainDispatcherApplication(create_backend_app)
         app = RecordedCalls(dispatcher, on_call) if on_call else dispatcher
         with _listen(port) as listener:
@@ -44,7 +45,7 @@ class MotoServer:
             self._server = make_server(
                 HOST,
                 port,
-                app,
+                urls.in_front_of(app),
                 threaded=True,
                 request_handler=_RequestHandler,
                 fd=listener.fileno(),

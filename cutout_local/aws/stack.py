@@ -17,6 +17,7 @@ from .calls import OnCall
 from .clients import Clients
 from .errors import AlreadyRunning, StackFailed
 from .event_sources import EventSources
+from .function_urls import FunctionUrls
 from .functions import Functions
 from .moto_patches import REGION, patched
 from .server import MotoServer
@@ -103,7 +104,8 @@ class LocalAws:
         self._functions.kill(function)
 
     def _start(self, stack: ExitStack) -> None:
-        server = MotoServer(self._port, self._on_call)
+        urls = FunctionUrls()
+        server = MotoServer(self._port, self._on_call, urls)
         stack.callback(server.close)
         self.endpoint_url = server.url
         self._clients = Clients()
@@ -112,7 +114,9 @@ class LocalAws:
         self._functions = Functions(root, server.url, self._environments)
         self._machines = StateMachines(root)
         self._sources = EventSources()
-        stack.enter_context(patched(server.url, self._functions, self._sources, self._machines))
+        stack.enter_context(
+            patched(server.url, self._functions, urls, self._sources, self._machines)
+        )
         stack.callback(self._shut_down)
         self._put_secrets()
         self._deploy(to_cloudformation(self._template, self._parameters))

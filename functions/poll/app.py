@@ -10,11 +10,14 @@ from pydantic import BaseModel
 
 from cutout.aws import CONFIG, S3_CONFIG
 from cutout.credentials import ApiKey
+from cutout.holds import OutputHolds
+from cutout.latencies import Latencies
 from cutout.ledger import Ledger
 from cutout.observability import logger
 from cutout.polling import Polling
 from cutout.settings import PollSettings
 from cutout.storage import Storage
+from cutout.table import Table
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
 
@@ -29,11 +32,14 @@ class PollRequest(BaseModel):
 def polling() -> Polling:
     env = PollSettings()
     api_key = ApiKey(boto3.client("secretsmanager", config=CONFIG), env.api_key_secret)
+    table = Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)
     return Polling(
         settings=env,
-        ledger=Ledger(boto3.client("dynamodb", config=CONFIG), env.tasks_table),
+        ledger=Ledger(table),
+        holds=OutputHolds(table),
+        latencies=Latencies(table),
         storage=Storage(boto3.client("s3", config=S3_CONFIG)),
-        wavespeed=WaveSpeed(env.wavespeed_base_url, env.model_id, api_key),
+        wavespeed=WaveSpeed(env.wavespeed_base_url, api_key),
         outputs=Outputs(env.wavespeed_base_url),
         clock=lambda: datetime.now(UTC),
     )

@@ -1,6 +1,6 @@
 """Lambda: submit the uploads of a batch of queue messages."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -13,20 +13,28 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import ConfigDict, TypeAdapter
 
 from cutout.announcements import Announcements
 from cutout.aws import CONFIG, S3_CONFIG
 from cutout.credentials import ApiKey
+from cutout.governor import Governor
+from cutout.latencies import Latencies
 from cutout.ledger import Ledger
 from cutout.observability import logger
+from cutout.prices import Prices
 from cutout.queues import UploadQueue
 from cutout.settings import SubmitSettings
 from cutout.storage import Storage
 from cutout.submission import Submission
-from cutout.uploads import ObjectCreated
+from cutout.table import Table
+from cutout.uploads import ObjectCreated, RetryAsked
 from cutout.wavespeed.client import WaveSpeed
 from cutout.workflow import Workflow
 
+Message: TypeAdapter[RetryAsked | ObjectCreated] = TypeAdapter(
+    RetryAsked | ObjectCreated, config=ConfigDict(hide_input_in_errors=True)
+)
 # A message that fails goes back to the queue by itself; the function has not failed.
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -40,15 +48,24 @@ def settings() -> SubmitSettings:
 def submission() -> Submission:
     env = settings()
     api_key = ApiKey(boto3.client("secretsmanager", config=CONFIG), env.api_key_secret)
+    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
+    table = Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)
+    prices = Prices(wavespeed, env.price_per_image, _now)
     return Submission(
         settings=env,
-        ledger=Ledger(boto3.client("dynamodb", config=CONFIG), env.tasks_table),
+        ledger=Ledger(table),
+        governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
+        latencies=Latencies(table),
         storage=Storage(boto3.client("s3", config=S3_CONFIG)),
-        wavespeed=WaveSpeed(env.wavespeed_base_url, env.model_id, api_key),
+        wavespeed=wavespeed,
         workflow=Workflow(boto3.client("stepfunctions", config=CONFIG), env.state_machine_arn),
         announcements=Announcements(boto3.client("events", config=CONFIG), env.event_bus),
-        clock=lambda: datetime.now(UTC),
+        clock=_now,
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @cache
@@ -56,9 +73,17 @@ def upload_queue() -> UploadQueue:
     return UploadQueue(boto3.client("sqs", config=CONFIG), settings().upload_queue_url)
 
 
+def handle_message(body: str) -> timedelta | None:
+    message = Message.validate_json(body)
+    if isinstance(message, RetryAsked):
+        asked = message.detail
+        return submission().retry(asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt)
+    return submission().submit(message.upload)
+
+
 def handle_record(record: SQSRecord) -> None:
     try:
-        wait = submission().submit(ObjectCreated.model_validate_json(record.body).upload)
+        wait = handle_message(record.body)
         if wait is not None:
             upload_queue().put_back(record.body, wait)
     except Exception:

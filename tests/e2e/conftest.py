@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -13,12 +14,12 @@ from PIL import Image
 
 from cutout.errors import TaskNotFound
 from cutout.ledger import Ledger
+from cutout.table import Table
 from cutout.tasks import Status, Task
 from cutout.uploads import Upload
 from cutout_local.stack import LocalStack, local_stack
 from tests.waiting import wait_for
 
-DEADLINE = 10  # seconds; the shortest that the template allows
 HIDDEN = "5"  # seconds that a failed message stays away; the template's 900 are too many to wait
 
 
@@ -32,7 +33,8 @@ class Stack:
         self.sqs = local.aws.client("sqs")
         self.states = local.aws.client("stepfunctions")
         self.logs = local.aws.client("logs")
-        self.ledger = Ledger(local.aws.client("dynamodb"), self.env["TASKS_TABLE"])
+        self.dynamodb = local.aws.client("dynamodb")
+        self.ledger = Ledger(Table(self.dynamodb, self.env["TASKS_TABLE"]))
 
     def upload(self, body: bytes, key: str, **more: Any) -> Upload:
         bucket = self.env["INPUT_BUCKET"]
@@ -44,6 +46,18 @@ class Stack:
             etag=answer["ETag"].strip('"'),
             size=len(body),
         )
+
+    def reached(self, upload: Upload, *statuses: Status, code: str | None = None) -> Task:
+        """The upload's task, once it is in one of these statuses (for this reason)."""
+        return wait_for(
+            lambda: self._if(
+                upload, lambda task: task.status in statuses and code in {None, task.code}
+            )
+        )
+
+    def execution_arn(self, task: Task) -> str:
+        machine = self.env["STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        return f"{machine}:{task.execution_name}"
 
     def ended(self, upload: Upload) -> Task:
         """The upload's task, once it goes nowhere by itself."""
@@ -59,8 +73,7 @@ class Stack:
 
     def execution(self, task: Task) -> dict[str, Any]:
         """The task's execution, once it has ended."""
-        machine = self.env["STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
-        arn = f"{machine}:{task.execution_name}"
+        arn = self.execution_arn(task)
 
         def look() -> dict[str, Any] | None:
             found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
@@ -68,9 +81,9 @@ class Stack:
 
         return wait_for(look)
 
-    def ask_for_fault(self, fault: str, key: str) -> None:
+    def ask_for_fault(self, fault: str, key: str, **more: Any) -> None:
         """Have the vendor's side go wrong for one object."""
-        rules = [{"fault": fault, "match": quote(key)}]
+        rules = [{"fault": fault, "match": quote(key), **more}]
         self._vendor("PUT", "/_faults", json=rules).raise_for_status()
 
     def billed(self, key: str) -> list[dict[str, Any]]:
@@ -93,10 +106,11 @@ class Stack:
 ENDED = {Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.UNCERTAIN}
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    parameters = {"DeadlineSeconds": str(DEADLINE), "MaxReceives": "2", "MaxMegapixels": "2"}
-    with local_stack(parameters=parameters) as local:
+@contextmanager
+def running(**parameters: str) -> Iterator[Stack]:
+    """A stack with the template's parameters, and with failed messages coming back soon."""
+    bounds = {"DeadlineSeconds": "120", "MaxReceives": "2", "MaxMegapixels": "2"}
+    with local_stack(parameters=bounds | parameters) as local:
         stack = Stack(local)
         stack.sqs.set_queue_attributes(
             QueueUrl=stack.env["UPLOAD_QUEUE_URL"], Attributes={"VisibilityTimeout": HIDDEN}
@@ -104,7 +118,17 @@ def stack() -> Iterator[Stack]:
         yield stack
 
 
-def photo(width: int = 160, height: int = 120, format: str = "JPEG") -> bytes:  # noqa: A002
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running() as stack:
+        yield stack
+
+
+def photo(
+    width: int = 160,
+    height: int = 120,
+    format: str = "JPEG",  # noqa: A002 - Pillow's name
+) -> bytes:
     """A red, rough ball before a smooth backdrop, as a file."""
     y, x = np.mgrid[:height, :width]
     ball = np.hypot(x - width / 2, y - height / 2) < height / 3

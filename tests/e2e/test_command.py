@@ -72,7 +72,7 @@ def test_one_photo_is_told_step_by_step(tmp_path: Path) -> None:
     done = cutout("run", "cat.jpg", cwd=tmp_path, COLUMNS="120")
 
     assert done.returncode == 0, done.stderr
-    for word in ("out/cat.png", "queue", "submit", "remove", "total", "is completed", "1 polls"):
+    for word in ("out/cat.png", "queue", "submit", "remove", "total", "is completed", "1 poll,"):
         assert word in done.stdout
 
 

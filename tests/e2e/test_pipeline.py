@@ -12,7 +12,7 @@ from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
 from cutout.tasks import Status
-from tests.e2e.conftest import DEADLINE, HIDDEN, Stack, event_of, photo
+from tests.e2e.conftest import HIDDEN, Stack, event_of, photo
 from tests.pictures import encode
 from tests.waiting import wait_for
 
@@ -146,18 +146,6 @@ def test_a_fault_of_the_vendor_ends_in_a_failure_that_says_so(
     assert (task.status, task.code) == (Status.FAILED, code)
     assert stack.execution(task)["status"] == "FAILED"
     assert f"{key}.png" not in stack.output_keys()
-
-
-def test_a_prediction_that_never_ends_runs_into_our_deadline(stack: Stack) -> None:
-    stack.ask_for_fault("task-never-ends", "endless.jpg")
-    upload = stack.upload(photo(), "endless.jpg")
-
-    task = stack.ended(upload)
-
-    assert (task.status, task.code) == (Status.FAILED, "timed_out")
-    spent = task.entered_at[Status.FAILED] - task.entered_at[Status.PROCESSING]
-    assert spent.total_seconds() >= DEADLINE
-    assert 3 <= task.polls <= 6
 
 
 @pytest.mark.parametrize("fault", ["submit-accepted-dropped", "submit-accepted-gateway-timeout"])

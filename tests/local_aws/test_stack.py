@@ -6,12 +6,21 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
-from cutout_local.aws import AlreadyRunning, InvalidTemplate, LocalAws, PortTaken, StackFailed
+from cutout_local.aws import (
+    AlreadyRunning,
+    Call,
+    InvalidTemplate,
+    LocalAws,
+    PortTaken,
+    StackFailed,
+)
 from cutout_local.aws.template import to_cloudformation
 
 from .support import PARAMETERS, SECRETS, TEMPLATE, eventually, invoke, kept_items
@@ -74,6 +83,17 @@ def test_work_that_is_not_done_does_not_hold_up_the_end() -> None:
     assert eventually(lambda: threads() <= before)
 
 
+def test_a_request_that_waits_for_its_function_is_answered_when_the_stack_ends() -> None:
+    before = threads()
+    with ThreadPoolExecutor(1) as pool:
+        with stack() as aws:
+            request = pool.submit(httpx.post, aws.outputs["WebUrl"] + "wait", timeout=None)
+            log = {"logGroupName": f"/aws/lambda/{aws.outputs['Web']}", "filterPattern": "waiting"}
+            eventually(lambda: aws.client("logs").filter_log_events(**log)["events"])
+        assert request.result().status_code == 502
+    assert eventually(lambda: threads() <= before)
+
+
 def test_a_port_that_is_taken_is_said_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -110,10 +130,12 @@ def test_a_template_that_cannot_be_read_is_said_so(
 
 
 def test_a_condition_leaves_resources_out() -> None:
-    parameters = {**PARAMETERS, "WithListener": "no"}
+    parameters = {**PARAMETERS, "WithListener": "no", "WithUrl": "no"}
     with LocalAws(TEMPLATE, parameters, secrets=SECRETS) as aws:
         names = [f["FunctionName"] for f in aws.client("lambda").list_functions()["Functions"]]
-    assert not any("Listener" in name for name in names)
+        assert invoke(aws, {"do": "environment"})["WEB_URL"] == ""
+        assert "WebUrl" not in aws.outputs
+    assert not any("Listener" in name or "Web" in name for name in names)
     assert any("Checker" in name for name in names)
 
 
@@ -128,35 +150,35 @@ def test_a_function_may_have_several_environments(tmp_path: Path) -> None:
 
 
 def test_the_calls_of_each_function_are_told() -> None:
-    calls: set[tuple[str, str, str]] = set()
-
-    def on_call(caller: str, service: str, operation: str) -> None:
-        calls.add((caller, service, operation))
-
-    with LocalAws(TEMPLATE, PARAMETERS, secrets=SECRETS, on_call=on_call) as aws:
+    calls: set[Call] = set()
+    with LocalAws(TEMPLATE, PARAMETERS, secrets=SECRETS, on_call=calls.add) as aws:
         aws.client("sqs").send_message(QueueUrl=aws.outputs["QueueUrl"], MessageBody="{}")
         eventually(lambda: kept_items(aws))
         s3, place = aws.client("s3"), {"Bucket": aws.outputs["Bucket"], "Key": "k"}
         upload = s3.create_multipart_upload(**place)["UploadId"]
         s3.upload_part(**place, UploadId=upload, PartNumber=1, Body=b"p")
-        s3.get_object_tagging(**{**place, "Key": s3.put_object(**place) and "k"})
+        version = s3.put_object(**place, Tagging="a=b")["VersionId"]
+        s3.get_object_tagging(**place)
+        url = s3.generate_presigned_url("get_object", Params={**place, "VersionId": version})
+        urllib.request.urlopen(url).close()
         aws.client("sts").get_caller_identity()
         aws.client("stepfunctions").start_execution(
             stateMachineArn=aws.outputs["MachineArn"], input='{"say": "x"}'
         )
-        eventually(lambda: ("states", "lambda", "Invoke") in calls)
-        eventually(lambda: ("WorkerFunction", "sqs", "DeleteMessage") in calls)
-    assert {call[1:] for call in calls if call[0] == "WorkerFunction"} == {
-        ("sqs", "ReceiveMessage"),
-        ("sqs", "DeleteMessage"),
-        ("dynamodb", "PutItem"),
+        eventually(lambda: Call("states", "lambda", "Invoke") in calls)
+        eventually(lambda: Call("WorkerFunction", "sqs", "DeleteMessage") in calls)
+    assert {call for call in calls if call.caller == "WorkerFunction"} == {
+        Call("WorkerFunction", "sqs", "ReceiveMessage"),
+        Call("WorkerFunction", "sqs", "DeleteMessage"),
+        Call("WorkerFunction", "dynamodb", "PutItem"),
     }
-    assert {operation for caller, service, operation in calls if service in ("s3", "sts")} == {
-        "CreateMultipartUpload",
-        "UploadPart",
-        "PutObject",
-        "GetObjectTagging",
-        "GetCallerIdentity",
+    assert {call for call in calls if call.service in ("s3", "sts")} == {
+        Call("test", "s3", "CreateMultipartUpload"),
+        Call("test", "s3", "UploadPart"),
+        Call("test", "s3", "PutObject", sets_tags=True),
+        Call("test", "s3", "GetObjectTagging"),
+        Call("test", "s3", "GetObject", names_version=True),
+        Call("test", "sts", "GetCallerIdentity"),
     }
 
 

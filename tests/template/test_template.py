@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.settings import PollSettings, SubmitSettings
+from cutout.settings import BackstopSettings, PollSettings, SubmitSettings, WebhookSettings
 from cutout.submission import Submission
 from cutout.tasks import Status
 from cutout.wavespeed import client
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = {"SubmitFunction": SubmitSettings, "PollFunction": PollSettings}
+FUNCTIONS = {
+    "SubmitFunction": SubmitSettings,
+    "PollFunction": PollSettings,
+    "WebhookFunction": WebhookSettings,
+    "BackstopFunction": BackstopSettings,
+}
 
 
 @cache
@@ -36,7 +42,7 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(("function", "settings"), FUNCTIONS.items())
 def test_a_function_gets_the_variables_that_its_settings_name(
-    function: str, settings: type[SubmitSettings | PollSettings]
+    function: str, settings: type[BaseSettings]
 ) -> None:
     common = template()["Globals"]["Function"]["Environment"]["Variables"]
     own = resources("AWS::Serverless::Function")[function]["Environment"]["Variables"]
@@ -59,8 +65,10 @@ def test_every_function_has_a_folder_a_role_and_a_log_group_of_its_own() -> None
 def test_the_submit_function_has_time_for_its_whole_batch() -> None:
     submit = resources("AWS::Serverless::Function")["SubmitFunction"]
     batch = submit["Events"]["Uploads"]["Properties"]["BatchSize"]
-    vendor = client._TIMEOUT
-    slowest = sum(part or 0 for part in (vendor.connect, vendor.write, vendor.read, vendor.pool))
+    slowest = max(
+        sum(part or 0 for part in (vendor.connect, vendor.write, vendor.read, vendor.pool))
+        for vendor in (client._TIMEOUT, client._SYNC_TIMEOUT)
+    )
     aws_calls = 8 * 5  # each of the calls around the POST, slow
 
     assert submit["Timeout"] >= batch * (slowest + aws_calls)
@@ -107,7 +115,7 @@ def test_every_bucket_and_queue_refuses_plain_http() -> None:
         statements = policy["PolicyDocument"]["Statement"]
         denied = [s for s in statements if s["Effect"] == "Deny"]
         assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": False}}
-    assert len(policies) == 3
+    assert len(policies) == 4
 
 
 def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
@@ -183,6 +191,8 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
     role = json.dumps(resources("AWS::IAM::Role")["SubmitRole"])
     services = {
         "ledger": "dynamodb:",
+        "governor": "dynamodb:",
+        "latencies": "dynamodb:",
         "storage": "s3:",
         "wavespeed": "secretsmanager:",
         "workflow": "states:",
@@ -192,3 +202,14 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
     adapters = set(Submission.__dataclass_fields__) - {"settings", "clock"}
     assert adapters == set(services)
     assert all(prefix in role for prefix in services.values())
+
+
+def test_with_the_webhook_off_nothing_of_it_exists() -> None:
+    named = {
+        name: resource.get("Condition")
+        for name, resource in template()["Resources"].items()
+        if name.startswith("Webhook") or "FunctionUrlConfig" in resource.get("Properties", {})
+    }
+
+    assert set(named.values()) == {"WebhookOn"}
+    assert template()["Parameters"]["Webhook"]["Default"] == "off"

@@ -13,6 +13,7 @@ from cutout.tasks import Status
 from cutout.uploads import Upload
 from functions.poll import app as poll
 from functions.submit import app as submit
+from functions.webhook import app as webhook
 from tests.pictures import jpeg
 from tests.world import World, accepted, answer, refused
 
@@ -35,7 +36,13 @@ def queue_url(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    for made in (submit.settings, submit.submission, submit.upload_queue, poll.polling):
+    for made in (
+        submit.settings,
+        submit.submission,
+        submit.upload_queue,
+        poll.polling,
+        webhook.callbacks,
+    ):
         made.cache_clear()
 
 
@@ -109,7 +116,7 @@ def test_a_poll_without_a_task_is_refused() -> None:
         poll.handler({}, CONTEXT)
 
 
-@pytest.mark.parametrize("make", [submit.submission, poll.polling])
+@pytest.mark.parametrize("make", [submit.submission, poll.polling, webhook.callbacks])
 def test_a_function_without_its_environment_names_what_is_missing(make: Any) -> None:
     with pytest.raises(ValidationError, match="tasks_table"):
         make()

@@ -5,6 +5,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from cutout.errors import IllegalTransition, ServiceError, StatusChanged, TaskNotFound
 from cutout.ledger import Ledger
+from cutout.table import Table
 from cutout.tasks import Status, Task, new_task
 from cutout.uploads import Upload
 from tests.world import NOW, TABLE, World
@@ -14,7 +15,7 @@ UPLOAD = Upload(bucket="uploads", key="a b/ü+%.jpg", version_id="v1", etag="e",
 
 @pytest.fixture
 def task(world: World) -> Task:
-    return world.ledger.claim(new_task(UPLOAD, "cutouts", "a b/ü+%.jpg.png", NOW, 30))
+    return world.ledger.claim(new_task(UPLOAD, "cutouts", "a b/ü+%.jpg.png", "model", NOW, 30))
 
 
 def item(world: World, task: Task) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_a_claimed_task_reads_back_as_it_was_written(world: World, task: Task) -
 def test_a_second_claim_finds_the_task_as_it_stands(world: World, task: Task) -> None:
     moved = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
 
-    again = world.ledger.claim(new_task(UPLOAD, "elsewhere", "k", NOW, 1))
+    again = world.ledger.claim(new_task(UPLOAD, "elsewhere", "k", "model", NOW, 1))
 
     assert again == moved
 
@@ -115,4 +116,4 @@ def test_trouble_of_the_service_is_told_as_such(
 
 def test_a_missing_table_is_trouble_of_the_service(world: World, task: Task) -> None:
     with pytest.raises(ServiceError):
-        Ledger(world.dynamodb, "nowhere").get(task.task_id)
+        Ledger(Table(world.dynamodb, "nowhere")).get(task.task_id)

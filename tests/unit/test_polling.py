@@ -1,3 +1,4 @@
+import base64
 import hashlib
 
 import httpx
@@ -13,8 +14,9 @@ from cutout.errors import (
     VendorUnavailable,
 )
 from cutout.tasks import Status, Task
+from cutout.wavespeed.outputs import BLOCK_BYTES
 from tests.pictures import jpeg, png
-from tests.world import BASE_URL, World, accepted, answer, download, refused
+from tests.world import BASE_URL, WEBHOOK_URL, World, accepted, answer, download, refused
 
 OUTPUT = f"{BASE_URL}/out.png"
 
@@ -48,6 +50,89 @@ def test_a_running_prediction_is_waited_for_ever_longer(world: World, task: Task
     assert world.ledger.get(task.task_id).polls == 4
 
 
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix: str) -> None:
+    picture = png(400, 300)
+    assert len(picture) > BLOCK_BYTES
+    output = prefix + base64.b64encode(picture).decode()
+    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+
+    result = world.polling().poll(task.task_id)
+
+    assert result.status is Status.COMPLETED
+    saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
+    assert hashlib.sha256(saved).digest() == hashlib.sha256(picture).digest()
+    (request,) = world.requests
+    assert request.url.path == "/api/v3/predictions/p1/result"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "!" * 99,
+        base64.b64encode(png(40, 30))[:-4].decode(),
+        base64.b64encode(png(40, 30)).decode() + "=",
+        base64.b64encode(jpeg(40, 30)).decode(),
+        base64.b64encode(png(40, 30, alpha=False)).decode(),
+    ],
+    ids=["empty", "no base64", "truncated", "odd end", "no PNG", "no alpha"],
+)
+def test_a_bad_base64_output_fails_and_leaves_nothing(
+    world: World, task: Task, output: str
+) -> None:
+    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+
+    with pytest.raises(BadOutput):
+        world.polling().poll(task.task_id)
+
+    assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
+
+
+class TestWithTheWebhook:
+    @pytest.fixture
+    def expecting(self, world: World) -> Task:
+        """A task that the vendor will call back about."""
+        upload = world.upload(jpeg(40, 30))
+        world.answers = [accepted("p1")]
+        world.submission(webhook_url=WEBHOOK_URL).submit(upload)
+        return world.task(upload)
+
+    def test_a_poll_that_comes_too_early_waits_for_the_callback(
+        self, world: World, expecting: Task
+    ) -> None:
+        world.answers = [answer(id="p1", status="processing")]
+
+        result = world.polling(webhook_fallback_seconds=45).poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (45, True)
+
+    def test_the_fallback_makes_no_wait_shorter(self, world: World, expecting: Task) -> None:
+        world.answers = [answer(id="p1", status="processing")]
+        world.pass_time(119)
+
+        result = world.polling(webhook_fallback_seconds=2).poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (30, True)
+
+    def test_after_the_callback_it_is_the_schedule_that_counts(
+        self, world: World, expecting: Task
+    ) -> None:
+        world.ledger.record_callback(expecting.task_id, 1, "p1", world.now)
+        world.answers = [answer(id="p1", status="processing")]
+
+        result = world.polling().poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (2, False)
+
+    def test_a_finished_task_awaits_nothing(self, world: World, expecting: Task) -> None:
+        world.answers = [completed(), download(png(40, 30))]
+
+        result = world.polling().poll(expecting.task_id)
+
+        assert (result.status, result.wait_seconds) == (Status.COMPLETED, 0)
+
+
 @pytest.mark.parametrize("status", ["created", "something-new"])
 def test_a_status_that_is_no_end_is_waited_for(world: World, task: Task, status: str) -> None:
     world.answers = [answer(id="p1", status=status)]
@@ -65,6 +150,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
         "task_id": task.task_id,
         "status": "completed",
         "wait_seconds": 0,
+        "await_callback": False,
         "bucket": "uploads",
         "key": "a b/ü+%.jpg",
         "output_bucket": "cutouts",

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from cutout.errors import ServiceError
-from cutout.queues import MAX_DELAY, UploadQueue
+from cutout.queues import MAX_DELAY_SECONDS, UploadQueue
 
 BODY = json.dumps({"key": "up/ a+b%20c/ü 🐈.png"})
 
@@ -28,9 +28,9 @@ def put_back(aws: boto3.Session, wait: timedelta) -> dict[str, Any]:
     ("wait", "delay"),
     [
         (timedelta(seconds=90), timedelta(seconds=90)),
-        (timedelta(seconds=-5), timedelta(seconds=1)),
-        (timedelta(0), timedelta(seconds=1)),
-        (timedelta(hours=12), MAX_DELAY),
+        (timedelta(seconds=90.001), timedelta(seconds=91)),
+        (timedelta(milliseconds=1), timedelta(seconds=1)),
+        (timedelta(hours=12), timedelta(seconds=MAX_DELAY_SECONDS)),
     ],
 )
 def test_a_message_comes_back_after_the_wait(
@@ -42,7 +42,7 @@ def test_a_message_comes_back_after_the_wait(
 
 
 def test_sqs_takes_no_longer_delay_than_15_minutes() -> None:
-    assert timedelta(minutes=15) == MAX_DELAY
+    assert MAX_DELAY_SECONDS == 15 * 60
 
 
 def test_a_queue_that_is_not_there_is_a_service_error(aws: boto3.Session) -> None:

@@ -1,31 +1,57 @@
 from collections.abc import Mapping
+from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from cutout.naming import OutputNaming
-from cutout.settings import PollSettings, SubmitSettings
+from cutout.settings import OnUncertain, PollSettings, SubmitSettings, WebhookSettings
 
-VENDOR = {
+COMMON = {
     "WAVESPEED_BASE_URL": "https://api.wavespeed.ai",
-    "MODEL_ID": "wavespeed-ai/image-background-remover",
     "API_KEY_SECRET": "cutout/wavespeed-api-key",
-}
-SUBMIT = VENDOR | {
     "TASKS_TABLE": "tasks",
-    "STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:111122223333:stateMachine:cutout",
-    "UPLOAD_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/uploads",
-    "EVENT_BUS": "default",
-    "OUTPUT_BUCKET": "pictures-out",
-    "OUTPUT_PREFIX": "",
-    "OUTPUT_NAMING": "append",
-    "MAX_UPLOAD_MEGABYTES": "50",
-    "MAX_MEGAPIXELS": "50",
-    "PRESIGN_SECONDS": "3600",
-    "TASK_RETENTION_DAYS": "90",
-    "LEASE_SECONDS": "180",
 }
-POLL = VENDOR | {"TASKS_TABLE": "tasks", "DEADLINE_SECONDS": "1800", "MAX_OUTPUT_MEGABYTES": "200"}
+MACHINE = {"STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:111122223333:stateMachine:cutout"}
+FALLBACK = {"WEBHOOK_FALLBACK_SECONDS": "60"}
+SUBMIT = (
+    COMMON
+    | MACHINE
+    | FALLBACK
+    | {
+        "UPLOAD_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/uploads",
+        "EVENT_BUS": "default",
+        "OUTPUT_BUCKET": "pictures-out",
+        "OUTPUT_PREFIX": "",
+        "OUTPUT_NAMING": "append",
+        "MODEL_ID": "wavespeed-ai/image-background-remover",
+        "ALLOWED_MODELS": "wavespeed-ai/feynobg,acme/cutter",
+        "SYNC_MODE": "false",
+        "BASE64_OUTPUT": "true",
+        "WEBHOOK_URL": "",
+        "ON_UNCERTAIN": "hold",
+        "UNCERTAIN_GRACE_SECONDS": "600",
+        "MAX_UPLOAD_MEGABYTES": "50",
+        "MAX_MEGAPIXELS": "50",
+        "PRESIGN_SECONDS": "3600",
+        "TASK_RETENTION_DAYS": "90",
+        "LEASE_SECONDS": "180",
+        "IMAGES_PER_MINUTE": "10",
+        "DAILY_BUDGET": "2.50",
+        "PRICE_PER_IMAGE": "0.004",
+    }
+)
+POLL = (
+    COMMON
+    | FALLBACK
+    | {
+        "DEADLINE_SECONDS": "1800",
+        "HOLD_SECONDS": "330",
+        "MAX_OUTPUT_MEGABYTES": "200",
+    }
+)
+WEBHOOK = COMMON | MACHINE
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +71,21 @@ def test_submit_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.output_naming is OutputNaming.APPEND
     assert settings.output_prefix == ""
     assert settings.max_upload_megabytes == 50
+    assert (settings.sync_mode, settings.base64_output) == (False, True)
+    assert settings.on_uncertain is OnUncertain.HOLD
+    assert settings.webhook_url == ""
+    assert (settings.daily_budget, settings.price_per_image) == (Decimal("2.5"), Decimal("0.004"))
+
+
+@pytest.mark.parametrize(
+    ("joined", "models"),
+    [("", set()), ("a/b", {"a/b"}), ("a/b,c/d,a/b", {"a/b", "c/d"}), ("a/b,", {"a/b"})],
+)
+def test_a_list_parameter_is_read_as_the_template_joins_it(
+    monkeypatch: pytest.MonkeyPatch, joined: str, models: set[str]
+) -> None:
+    set_all(monkeypatch, SUBMIT | {"ALLOWED_MODELS": joined})
+    assert SubmitSettings().allowed_models == models
 
 
 def test_poll_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +93,17 @@ def test_poll_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = PollSettings()
     assert settings.deadline_seconds == 1800
     assert settings.max_output_megabytes == 200
+    assert settings.webhook_fallback_seconds == 60
 
 
-def errors_of(kind: type[SubmitSettings | PollSettings], name: str) -> list[tuple[str | int, ...]]:
+def test_the_webhook_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, WEBHOOK)
+    settings = WebhookSettings()
+    assert settings.wavespeed_base_url == "https://api.wavespeed.ai"
+    assert settings.state_machine_arn == MACHINE["STATE_MACHINE_ARN"]
+
+
+def errors_of(kind: type[BaseSettings], name: str) -> list[tuple[str | int, ...]]:
     with pytest.raises(ValidationError) as caught:
         kind()
     assert name.lower() in str(caught.value)
@@ -73,8 +122,20 @@ def test_poll_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, name: st
     assert errors_of(PollSettings, name) == [(name.lower(),)]
 
 
+@pytest.mark.parametrize("name", WEBHOOK)
+def test_the_webhook_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    set_all(monkeypatch, {other: WEBHOOK[other] for other in WEBHOOK if other != name})
+    assert errors_of(WebhookSettings, name) == [(name.lower(),)]
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("OUTPUT_NAMING", "rename"), ("LEASE_SECONDS", "3 minutes")]
+    ("name", "value"),
+    [
+        ("OUTPUT_NAMING", "rename"),
+        ("LEASE_SECONDS", "3 minutes"),
+        ("SYNC_MODE", "sometimes"),
+        ("ON_UNCERTAIN", "pray"),
+    ],
 )
 def test_a_bad_value_is_an_error_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -150,6 +150,9 @@ def test_what_was_not_accepted_waits_and_is_sent_again(
     queued = world.task(upload)
     assert (queued.status, queued.code) == (Status.QUEUED, code)
     assert queued.submit_after == NOW + timedelta(seconds=wait)
+    assert world.submission().submit(upload) == timedelta(seconds=wait)
+    assert len(world.requests) == 1
+    world.pass_time(wait)
     assert world.submission().submit(upload) is None
     task = world.task(upload)
     assert (task.status, task.attempt, task.code) == (Status.PROCESSING, 2, None)

@@ -12,14 +12,19 @@ from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 
 from cutout import errors
 from cutout.ledger import Ledger
+from cutout.table import Table
 from cutout.tasks import Status, new_task
 from cutout.uploads import Upload
+from cutout.workflow import Workflow as WaitLoop
 from cutout_local.aws import LocalAws
 from tests.waiting import wait_for
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
-ONE_POLL = ["Wait", "Poll", "Finished?"]
+HOUR = 3600
+ONE_POLL = ["Callback expected?", "Wait", "Poll", "Finished?"]
 KEY = 'a "b"\n\\c.jpg'
+AWAITED = ["Callback expected?", "Wait for callback", "Poll", "Finished?"]
+COMPLETING = ["Announce completion", "Completed"]
 FAILING = ["Record failure", "Announce failure", "Failed"]
 
 
@@ -27,26 +32,50 @@ class Workflow:
     """Runs executions and tells what became of them."""
 
     def __init__(self, aws: LocalAws) -> None:
-        self._machine = aws.outputs["Machine"]
+        self._machines = aws.outputs
         self._table = aws.outputs["TasksTable"]
         self._announced = aws.outputs["Announced"]
         self._states = aws.client("stepfunctions")
         self._dynamodb = aws.client("dynamodb")
         self._sqs = aws.client("sqs")
+        self.ledger = Ledger(Table(self._dynamodb, self._table))
         self.slept: list[float] = []
 
     def run(self, task_id: str, status: Status = Status.PROCESSING) -> dict[str, Any]:
         """Play a task's script to the end of its execution."""
+        return self.end(self.start(task_id, status=status))
+
+    def start(
+        self, task_id: str, wait_seconds: int = 0, machine: str = "Machine", **fields: Any
+    ) -> str:
+        """Begin to play a task's script; with a wait, a callback is expected."""
         upload = Upload(bucket="in", key=KEY, etag="e", size=1)
-        task = new_task(upload, "out", "k.png", datetime.now(UTC), retention_days=1)
-        ledger = Ledger(self._dynamodb, self._table)
-        ledger.claim(task.model_copy(update={"task_id": task_id, "status": status}))
-        arn = self._states.start_execution(
-            stateMachineArn=self._machine,
+        task = new_task(upload, "out", "k.png", "model", datetime.now(UTC), retention_days=1)
+        fields = {"status": Status.PROCESSING, "attempt": 1, **fields}
+        self.ledger.claim(task.model_copy(update={"task_id": task_id, **fields}))
+        first = {"wait_seconds": wait_seconds, "await_callback": wait_seconds > 0}
+        return self._states.start_execution(
+            stateMachineArn=self._machines[machine],
             name=task_id,
-            input=json.dumps({"task_id": task_id, "wait_seconds": 0}),
+            input=json.dumps({"task_id": task_id, **first}),
         )["executionArn"]
+
+    def end(self, arn: str) -> dict[str, Any]:
+        """Wait for an execution's end."""
         return wait_for(lambda: self._ended(arn))
+
+    def token(self, task_id: str, other_than: str | None = None) -> str:
+        """Wait for the token that an execution leaves, once it is another one."""
+
+        def changed() -> str | None:
+            token = self.ledger.get(task_id).task_token
+            return None if token == other_than else token
+
+        return wait_for(changed)
+
+    def wake(self, token: str) -> None:
+        """What the webhook function does."""
+        WaitLoop(self._states, self._machines["Machine"]).wake(token)
 
     def states(self, execution: dict[str, Any]) -> list[str]:
         events = self._states.get_execution_history(
@@ -93,7 +122,7 @@ def test_a_completed_task_is_announced_and_succeeds(workflow: Workflow) -> None:
     execution = workflow.run("processing.processing.completed")
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*ONE_POLL * 3, "Announce completion", "Completed"]
+    assert workflow.states(execution) == [*ONE_POLL * 3, *COMPLETING]
     event = workflow.announcement()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
@@ -108,7 +137,7 @@ def test_a_completed_task_is_announced_and_succeeds(workflow: Workflow) -> None:
 def test_a_failed_task_is_recorded_and_announced_and_fails(workflow: Workflow) -> None:
     execution = workflow.run("processing.PredictionFailed")
 
-    assert workflow.states(execution) == [*ONE_POLL, "Wait", "Poll", *FAILING]
+    assert workflow.states(execution) == [*ONE_POLL, *ONE_POLL[:3], *FAILING]
     assert (execution["status"], execution["error"]) == ("FAILED", "PredictionFailed")
     assert execution["cause"] == 'it said "PredictionFailed"'
     item = workflow.item("processing.PredictionFailed")
@@ -175,12 +204,107 @@ def test_a_task_that_was_closed_elsewhere_is_left_as_it_is(workflow: Workflow) -
 
     assert execution["error"] == "TimedOut"
     assert workflow.item("TimedOut-late")["status"] == {"S": "completed"}
-    assert workflow.states(execution) == ["Wait", "Poll", "Record failure", "Failed"]
+    assert workflow.states(execution) == [*ONE_POLL[:3], "Record failure", "Failed"]
 
 
 def test_a_poll_that_finds_the_task_ended_says_so(workflow: Workflow) -> None:
-    execution = workflow.run("superseded")
+    execution = workflow.run("failed")
 
     assert execution["error"] == "TaskEndedElsewhere"
-    assert execution["cause"] == "the ledger says that the task is superseded"
+    assert execution["cause"] == "the ledger says that the task is failed"
     assert workflow.states(execution) == [*ONE_POLL, "Failed"]
+
+
+def test_a_superseded_task_ends_well_and_quietly(workflow: Workflow) -> None:
+    execution = workflow.run("superseded")
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*ONE_POLL, "Superseded"]
+
+
+# ------------------------------------------------------------------ with the webhook on
+
+
+def test_a_callback_ends_the_wait_at_once(workflow: Workflow) -> None:
+    arn = workflow.start("completed-woken", wait_seconds=HOUR)
+    token = workflow.token("completed-woken")
+    workflow.ledger.record_callback("completed-woken", 1, "p1", datetime.now(UTC))
+    workflow.wake(token)
+    execution = workflow.end(arn)
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
+    assert workflow.ledger.get("completed-woken").polls == 1
+    workflow.announcement()
+
+
+def test_a_callback_that_came_before_the_token_is_not_missed(workflow: Workflow) -> None:
+    arn = workflow.start("completed-early", wait_seconds=HOUR, called_back_at=datetime.now(UTC))
+    execution = workflow.end(arn)
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
+    assert workflow.ledger.get("completed-early").task_token is None
+    workflow.announcement()
+
+
+def test_a_callback_that_never_comes_costs_a_moment(workflow: Workflow) -> None:
+    execution = workflow.end(workflow.start("completed-lost", wait_seconds=1))
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
+    workflow.announcement()
+    # It comes after all.
+    workflow.wake(workflow.token("completed-lost"))
+
+
+def test_a_callback_to_a_wait_that_is_over_does_no_harm(workflow: Workflow) -> None:
+    arn = workflow.start("awaiting.completed-late", wait_seconds=1)
+    first = workflow.token("awaiting.completed-late")
+    second = workflow.token("awaiting.completed-late", other_than=first)
+    workflow.wake(first)
+    execution = workflow.end(arn)
+    workflow.wake(second)
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*AWAITED * 2, *COMPLETING]
+    workflow.announcement()
+
+
+def test_a_callback_that_was_too_soon_leaves_the_rest_to_the_timer(workflow: Workflow) -> None:
+    arn = workflow.start("processing.completed-soon", wait_seconds=HOUR)
+    workflow.wake(workflow.token("processing.completed-soon"))
+    execution = workflow.end(arn)
+
+    assert workflow.states(execution) == [*AWAITED, *ONE_POLL, *COMPLETING]
+    workflow.announcement()
+
+
+def test_a_woken_task_can_fail(workflow: Workflow) -> None:
+    arn = workflow.start("PredictionFailed-woken", wait_seconds=HOUR)
+    workflow.wake(workflow.token("PredictionFailed-woken"))
+    execution = workflow.end(arn)
+
+    assert execution["error"] == "PredictionFailed"
+    assert workflow.states(execution) == [*AWAITED[:3], *FAILING]
+    assert workflow.item("PredictionFailed-woken")["code"] == {"S": "prediction_failed"}
+    workflow.announcement()
+
+
+def test_a_task_that_is_over_is_not_waited_for(workflow: Workflow) -> None:
+    arn = workflow.start("failed-over", wait_seconds=HOUR, status=Status.FAILED)
+    execution = workflow.end(arn)
+
+    assert execution["error"] == "TaskEndedElsewhere"
+    assert workflow.states(execution) == [*AWAITED, "Failed"]
+    assert workflow.ledger.get("failed-over").task_token is None
+
+
+def test_without_a_place_for_the_token_the_timer_does(workflow: Workflow) -> None:
+    arn = workflow.start("completed-no-table", wait_seconds=1, machine="MachineWithoutTable")
+    execution = workflow.end(arn)
+
+    assert execution["status"] == "SUCCEEDED"
+    assert workflow.states(execution) == [*AWAITED[:2], *ONE_POLL[1:], *COMPLETING]
+    assert workflow.ledger.get("completed-no-table").task_token is None
+    workflow.announcement()

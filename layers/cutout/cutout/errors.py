@@ -6,12 +6,14 @@ CutoutError
 │   ├── UploadTooLarge
 │   ├── TooManyPixels
 │   ├── KeyTooLong
+│   ├── BadOverride
 │   └── SourceGone
 ├── NotNow                  the vendor accepted nothing; the upload waits and is sent later
 │   ├── RateLimited
 │   ├── InsufficientCredits
 │   ├── Unauthorized
 │   ├── ApiKeyUnavailable
+│   ├── OverBudget
 │   └── VendorUnreachable
 ├── AnswerLost              the request was sent and nobody knows whether it was accepted
 ├── VendorUnavailable       a question to the vendor got no usable answer; asking again is free
@@ -24,7 +26,11 @@ CutoutError
 │   ├── OutputBlocked
 │   ├── BadOutput
 │   └── TimedOut
+├── ForgedCallback          a webhook that the vendor did not sign, or not lately
+├── Superseded              a newer revision of the same object was saved first
+├── OutputBusy              another revision is being saved under the same key right now
 ├── StatusChanged           somebody else moved the task first
+├── ConditionFailed         a conditional write to the table lost
 ├── IllegalTransition
 ├── TaskNotFound
 └── ServiceError            an AWS service answered with an error; trying again may help
@@ -72,6 +78,10 @@ class KeyTooLong(Rejected):
     """The output's key would be longer than S3 allows."""
 
 
+class BadOverride(Rejected):
+    """The object's metadata asks for what the stack does not allow."""
+
+
 class SourceGone(Rejected):
     """The object was deleted or replaced before it was sent."""
 
@@ -105,6 +115,10 @@ class Unauthorized(NotNow):
 
 class ApiKeyUnavailable(NotNow):
     """The secret with the API key cannot be read."""
+
+
+class OverBudget(NotNow):
+    """The day's budget is spent."""
 
 
 class VendorUnreachable(NotNow):
@@ -155,8 +169,24 @@ class TimedOut(Failed):
     """The deadline passed before the vendor had a result."""
 
 
+class ForgedCallback(CutoutError):
+    """A webhook's signature or timestamp is wrong."""
+
+
+class Superseded(CutoutError):
+    """The task's output would replace that of a newer revision."""
+
+
+class OutputBusy(CutoutError):
+    """Another task is writing the same output key."""
+
+
 class StatusChanged(CutoutError):
     """A conditional write lost: the task is no longer in the state it was read in."""
+
+
+class ConditionFailed(CutoutError):
+    """The table's item was not as the write's condition wants it."""
 
 
 class IllegalTransition(CutoutError):

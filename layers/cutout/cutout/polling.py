@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
 from cutout import schedule
-from cutout.errors import PredictionFailed, StatusChanged, TimedOut
+from cutout.errors import PredictionFailed, StatusChanged, Superseded, TimedOut
+from cutout.holds import OutputHolds
 from cutout.images import MEGABYTE, PngCheck
+from cutout.latencies import Latencies
 from cutout.ledger import Ledger
 from cutout.observability import count_task, logger
 from cutout.settings import PollSettings
@@ -26,6 +28,7 @@ class PollResult(BaseModel):
     task_id: str
     status: Status
     wait_seconds: int
+    await_callback: bool
     bucket: str
     key: str
     output_bucket: str
@@ -38,6 +41,8 @@ class Polling:
 
     settings: PollSettings
     ledger: Ledger
+    holds: OutputHolds
+    latencies: Latencies
     storage: Storage
     wavespeed: WaveSpeed
     outputs: Outputs
@@ -64,26 +69,40 @@ class Polling:
     def _save(self, task: Task, prediction: Prediction) -> Task:
         if not prediction.outputs:
             raise PredictionFailed("the vendor completed it without an output")
+        now = self.clock()
+        try:
+            self.holds.take(task, now, now + timedelta(seconds=self.settings.hold_seconds))
+        except Superseded as error:
+            return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
         check = PngCheck(self.settings.max_output_megabytes * MEGABYTE)
-        with closing(self.outputs.read(prediction.outputs[0])) as blocks:
-            self.storage.save_png(task, blocks, check, self.wavespeed.model)
+        try:
+            with closing(self.outputs.read(prediction.outputs[0])) as blocks:
+                self.storage.save_png(task, blocks, check)
+        finally:
+            self.holds.release(task)
         logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
-        completed = self.ledger.move(
-            task,
-            Status.COMPLETED,
-            self.clock(),
-            inference_ms=round(prediction.timings.inference),
-        )
-        count_task(Status.COMPLETED)
+        inference_ms = round(prediction.timings.inference)
+        completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)
+        if inference_ms:
+            self.latencies.remember(task, inference_ms)
         return completed
+
+    def _end(self, task: Task, status: Status, **changes: object) -> Task:
+        ended = self.ledger.move(task, status, self.clock(), **changes)
+        count_task(status)
+        return ended
 
     def _wait(self, task: Task) -> PollResult:
         now, limit = self.clock(), self.settings.deadline_seconds
         if now >= task.deadline(limit):
             raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
         age = now - task.entered_at[Status.PROCESSING]
-        return _result(task, schedule.next_wait(age))
+        wait = schedule.next_wait(age, task.polls, self.latencies.recent(task.model))
+        if task.awaits_callback:
+            wait = max(wait, self.settings.webhook_fallback_seconds)
+        return _result(task, wait)
 
 
 def _result(task: Task, wait_seconds: int = 0) -> PollResult:
-    return PollResult.model_validate(task.model_dump() | {"wait_seconds": wait_seconds})
+    more = {"wait_seconds": wait_seconds, "await_callback": task.awaits_callback}
+    return PollResult.model_validate(task.model_dump() | more)

@@ -1,6 +1,7 @@
 """SQS: put an upload back into the queue, to be looked at again later."""
 
 from datetime import timedelta
+from math import ceil
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,7 +11,7 @@ from cutout.errors import ServiceError
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-MAX_DELAY = timedelta(minutes=15)  # SQS allows no longer one
+MAX_DELAY_SECONDS = 15 * 60  # SQS allows no more
 
 
 class UploadQueue:
@@ -21,15 +22,15 @@ class UploadQueue:
         self._url = url
 
     def put_back(self, body: str, wait: timedelta) -> None:
-        """Send the message anew, hidden for `wait`, at most `MAX_DELAY`.
+        """Send the message anew, hidden for `wait`, at most `MAX_DELAY_SECONDS`.
 
         Anew and not by its visibility: a wait must count neither towards the dead-letter queue
         nor towards the message's retention. Raises `ServiceError`.
         """
-        delay = min(max(wait, timedelta(seconds=1)), MAX_DELAY)
+        delay = min(max(ceil(wait.total_seconds()), 1), MAX_DELAY_SECONDS)
         try:
             self._client.send_message(
-                QueueUrl=self._url, MessageBody=body, DelaySeconds=round(delay.total_seconds())
+                QueueUrl=self._url, MessageBody=body, DelaySeconds=delay
             )
         except (ClientError, BotoCoreError) as error:
             raise ServiceError("SQS did not take the message back") from error

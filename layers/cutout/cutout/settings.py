@@ -3,17 +3,32 @@
 A missing or bad variable stops the function at its start with the variable's name.
 """
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
 
 from cutout.naming import OutputNaming
+
+
+class OnUncertain(StrEnum):
+    """What becomes of a task whose submit may or may not have been accepted."""
+
+    HOLD = "hold"
+    RESUBMIT = "resubmit"
+
+
+def _listed(value: object) -> object:
+    """A CloudFormation list parameter, as the template joins it: `a,b`, or nothing."""
+    return [item for item in value.split(",") if item] if isinstance(value, str) else value
 
 
 class WaveSpeedSettings(BaseSettings):
     """How to reach the vendor."""
 
     wavespeed_base_url: str
-    model_id: str
     api_key_secret: str = Field(description="Name or ARN of the secret that holds the API key.")
 
 
@@ -27,11 +42,22 @@ class SubmitSettings(WaveSpeedSettings):
     output_bucket: str
     output_prefix: str
     output_naming: OutputNaming
+    model_id: str
+    allowed_models: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)]
+    sync_mode: bool
+    base64_output: bool
+    webhook_url: str = Field(description="The webhook function's URL; empty with the webhook off.")
+    webhook_fallback_seconds: int
+    on_uncertain: OnUncertain
+    uncertain_grace_seconds: int
     max_upload_megabytes: int
     max_megapixels: int
     presign_seconds: int
     task_retention_days: int
     lease_seconds: int
+    images_per_minute: int
+    daily_budget: Decimal
+    price_per_image: Decimal
 
 
 class PollSettings(WaveSpeedSettings):
@@ -39,4 +65,20 @@ class PollSettings(WaveSpeedSettings):
 
     tasks_table: str
     deadline_seconds: int
+    webhook_fallback_seconds: int
+    hold_seconds: int
     max_output_megabytes: int
+
+
+class WebhookSettings(WaveSpeedSettings):
+    """The webhook function's environment."""
+
+    tasks_table: str
+    state_machine_arn: str
+
+
+class BackstopSettings(BaseSettings):
+    """The backstop function's environment."""
+
+    tasks_table: str
+    event_bus: str

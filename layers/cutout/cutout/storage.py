@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlencode
 
@@ -33,13 +34,18 @@ class Storage:
         """A seekable file over the upload's bytes; its reads raise `SourceGone`."""
         return io.BufferedReader(_RangeReader(self._client, upload), _RANGE_BYTES)
 
+    def metadata(self, upload: Upload) -> dict[str, str]:
+        """The user metadata of the upload. Raises `SourceGone`."""
+        with _translated_errors():
+            return self._client.head_object(**_revision(upload))["Metadata"]
+
     def presign(self, upload: Upload, seconds: int) -> str:
         """A URL under which anybody may read the upload for a while. Never log it."""
         return self._client.generate_presigned_url(
             "get_object", Params=_revision(upload), ExpiresIn=seconds
         )
 
-    def save_png(self, task: Task, blocks: Iterator[bytes], check: PngCheck, model: str) -> None:
+    def save_png(self, task: Task, blocks: Iterator[bytes], check: PngCheck) -> None:
         """Stream a PNG to the task's output key; nothing appears there unless `check` passes.
 
         Errors of `blocks` and of `check` pass through, after the multipart upload is aborted.
@@ -49,15 +55,15 @@ class Storage:
                 io.BufferedReader(_CheckedStream(blocks, check)),
                 task.output_bucket,
                 task.output_key,
-                ExtraArgs={"ContentType": "image/png", **self._carried_over(task, model)},
+                ExtraArgs={"ContentType": "image/png", **self._carried_over(task)},
                 Config=_ONE_PART_AT_A_TIME,
             )
         except (ClientError, BotoCoreError) as error:
             raise ServiceError(f"S3 did not take the output of task {task.task_id}") from error
 
-    def _carried_over(self, task: Task, model: str) -> dict[str, Any]:
+    def _carried_over(self, task: Task) -> dict[str, Any]:
         """The source's metadata and tags; none if it has been deleted, for the result is paid."""
-        lineage = _lineage(task, model)
+        lineage = _lineage(task)
         try:
             source = self._client.head_object(**_revision(task.upload))
             tags = self._client.get_object_tagging(**_revision(task.upload))["TagSet"]
@@ -100,21 +106,28 @@ class _RangeReader(io.RawIOBase):
         return len(data)
 
     def _fetch(self, start: int, end: int) -> bytes:
-        try:
+        with _translated_errors():
             answer = self._client.get_object(
                 **_revision(self._upload),
                 IfMatch=self._upload.etag,  # an unversioned object may have been replaced
                 Range=f"bytes={start}-{end - 1}",
             )
             return answer["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
-                raise SourceGone(
-                    "the object was deleted or replaced before it was sent; upload it again"
-                ) from error
-            raise ServiceError("S3 did not return the upload") from error
-        except BotoCoreError as error:
-            raise ServiceError("S3 did not return the upload") from error
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Reading an upload: what is gone is `SourceGone`, everything else a `ServiceError`."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            raise SourceGone(
+                "the object was deleted or replaced before it was sent; upload it again"
+            ) from error
+        raise ServiceError("S3 did not return the upload") from error
+    except BotoCoreError as error:
+        raise ServiceError("S3 did not return the upload") from error
 
 
 class _CheckedStream(io.RawIOBase):
@@ -149,12 +162,12 @@ def _revision(upload: Upload) -> dict[str, Any]:
     return address | ({"VersionId": upload.version_id} if upload.version_id else {})
 
 
-def _lineage(task: Task, model: str) -> dict[str, str]:
+def _lineage(task: Task) -> dict[str, str]:
     """Where the PNG came from, the most useful first; values are percent-encoded for headers."""
     entries = {
         "cutout-task-id": task.task_id,
         "cutout-prediction-id": task.prediction_id,
-        "cutout-model": model,
+        "cutout-model": task.model,
         "cutout-source-bucket": task.bucket,
         "cutout-source-version": task.version_id,
         "cutout-source-key": task.key,

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 from cutout.errors import IllegalTransition
 from cutout.uploads import Upload
 
+_SEQUENCER_LENGTH = 64  # today's have 18 characters
+
 
 class Status(StrEnum):
     """Where a task is."""
@@ -35,6 +37,13 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SUPERSEDED: frozenset(),
 }
 
+# Ended, but a person may take them up again: to fetch a result that came late, or to send anew.
+REOPENINGS: dict[Status, frozenset[Status]] = {
+    Status.FAILED: frozenset({Status.PROCESSING, Status.QUEUED}),
+    Status.REJECTED: frozenset({Status.QUEUED}),
+    Status.UNCERTAIN: frozenset({Status.QUEUED}),
+}
+
 # What an operator may have to look at; the others are left out of the status index.
 WATCHED = frozenset(
     {Status.QUEUED, Status.SUBMITTING, Status.UNCERTAIN, Status.PROCESSING, Status.FAILED}
@@ -47,6 +56,12 @@ def check_transition(before: Status, after: Status) -> None:
         raise IllegalTransition(f"a task cannot go from {before} to {after}")
 
 
+def check_reopening(before: Status, after: Status) -> None:
+    """Raise `IllegalTransition` unless a person may ask for this step."""
+    if after not in REOPENINGS.get(before, ()):
+        raise IllegalTransition(f"a task that is {before} cannot be taken up as {after}")
+
+
 class Task(BaseModel):
     """One item of the ledger. Times are UTC; `code` and `reason` say why it is where it is."""
 
@@ -55,17 +70,23 @@ class Task(BaseModel):
     bucket: str
     key: str
     version_id: str | None = None
+    sequencer: str | None = None
     etag: str
     size: int
     output_bucket: str
     output_key: str
+    model: str
     created_at: datetime
     entered_at: dict[Status, datetime] = Field(default_factory=dict)
     expires_at: int = Field(description="Unix seconds: DynamoDB deletes the item after this.")
     attempt: int = 0
     lease_until: datetime | None = None
+    slot_at: datetime | None = Field(default=None, description="The governor's; None: has none.")
     submit_after: datetime | None = None
     prediction_id: str | None = None
+    callback_expected: bool = False
+    called_back_at: datetime | None = None
+    task_token: str | None = Field(default=None, description="Wakes the wait loop.")
     inference_ms: int | None = None
     polls: int = 0
     code: str | None = None
@@ -78,9 +99,24 @@ class Task(BaseModel):
             bucket=self.bucket,
             key=self.key,
             version_id=self.version_id,
+            sequencer=self.sequencer,
             etag=self.etag,
             size=self.size,
         )
+
+    @property
+    def awaits_callback(self) -> bool:
+        """Whether the wait loop may rely on being woken."""
+        return self.callback_expected and self.called_back_at is None
+
+    @property
+    def revision(self) -> str:
+        """Sorts the revisions of one object by when they were made.
+
+        Sequencers compare as strings once the shorter one is filled up with zeros.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        """
+        return (self.sequencer or "").ljust(_SEQUENCER_LENGTH, "0")
 
     @property
     def execution_name(self) -> str:
@@ -93,7 +129,12 @@ class Task(BaseModel):
 
 
 def new_task(
-    upload: Upload, output_bucket: str, output_key: str, now: datetime, retention_days: int
+    upload: Upload,
+    output_bucket: str,
+    output_key: str,
+    model: str,
+    now: datetime,
+    retention_days: int,
 ) -> Task:
     """The task for an upload that nobody has seen yet."""
     return Task(
@@ -101,10 +142,12 @@ def new_task(
         bucket=upload.bucket,
         key=upload.key,
         version_id=upload.version_id,
+        sequencer=upload.sequencer,
         etag=upload.etag,
         size=upload.size,
         output_bucket=output_bucket,
         output_key=output_key,
+        model=model,
         created_at=now,
         entered_at={Status.QUEUED: now},
         expires_at=int((now + timedelta(days=retention_days)).timestamp()),

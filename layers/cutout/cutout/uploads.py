@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
 class Upload(BaseModel):
@@ -43,13 +44,23 @@ class _Detail(BaseModel):
     object: _Object
 
 
+class RetryAsked(BaseModel):
+    """A person's wish to take a task up again, sent to the upload queue like an event."""
+
+    class Detail(BaseModel):
+        task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+        pay_again: bool = False
+        attempt: int | None = Field(default=None, description="The one to retry; None: the last.")
+
+    detail_type: Literal["Cutout Retry"] = Field(default="Cutout Retry", alias="detail-type")
+    detail: Detail
+
+
 class ObjectCreated(BaseModel):
     """The "Object Created" event as EventBridge delivers it; its keys are not URL-encoded.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # errors are logged, events are not
 
     detail: _Detail
 

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -17,11 +18,13 @@ from cutout.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+from cutout.options import Options
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import PredictionStatus
 
 BASE = "https://api.wavespeed.test"
 MODEL = "wavespeed-ai/image-background-remover"
+OPTIONS = Options(model=MODEL)
 IMAGE = "https://s3.test/in/cat.jpg?signature=hush"
 ID = "0123456789abcdef0123456789abcdef"
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -59,9 +62,7 @@ class Vendor:
         self.requests: list[httpx.Request] = []
         self.pauses: list[float] = []
         self._replies = list(replies)
-        self.client = WaveSpeed(
-            BASE, MODEL, api_key, httpx.MockTransport(self._reply), self.pauses.append
-        )
+        self.client = WaveSpeed(BASE, api_key, httpx.MockTransport(self._reply), self.pauses.append)
 
     def _reply(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -76,7 +77,7 @@ class Vendor:
 
 def test_a_submit_is_what_the_model_page_says() -> None:
     vendor = Vendor(answer(envelope(prediction())))
-    assert vendor.client.submit(IMAGE).id == ID
+    assert vendor.client.submit(IMAGE, OPTIONS).id == ID
     (request,) = vendor.requests
     assert request.method == "POST"
     assert request.url == f"{BASE}/api/v3/{MODEL}"
@@ -92,7 +93,7 @@ def test_a_base_url_may_end_in_a_slash() -> None:
         seen.append(request.url)
         return answer(envelope(prediction()))
 
-    WaveSpeed(f"{BASE}/", MODEL, lambda: "k", httpx.MockTransport(reply)).submit(IMAGE)
+    WaveSpeed(f"{BASE}/", lambda: "k", httpx.MockTransport(reply)).submit(IMAGE, OPTIONS)
     assert seen == [f"{BASE}/api/v3/{MODEL}"]
 
 
@@ -111,7 +112,7 @@ def test_a_base_url_may_end_in_a_slash() -> None:
     ids=["envelope", "bare", "no code", "only data", "bare 5004", "5004", "bare nulls", "extra"],
 )
 def test_a_prediction_is_found_in_every_form(body: Any) -> None:
-    assert Vendor(answer(body)).client.submit(IMAGE).id == ID
+    assert Vendor(answer(body)).client.submit(IMAGE, OPTIONS).id == ID
 
 
 NEVER_SENT = [
@@ -169,7 +170,7 @@ def test_a_submit_that_goes_wrong_is_one_of_our_errors_and_is_sent_once(
 ) -> None:
     vendor = Vendor(reply)
     with pytest.raises(CutoutError) as caught:
-        vendor.client.submit(IMAGE)
+        vendor.client.submit(IMAGE, OPTIONS)
     assert type(caught.value) is error
     assert len(vendor.requests) == 1
     assert vendor.pauses == []
@@ -180,7 +181,7 @@ def test_errors_of_a_submit_tell_neither_the_key_nor_the_url(
     reply: Reply, _error: type[CutoutError]
 ) -> None:
     with pytest.raises(CutoutError) as caught:
-        Vendor(reply).client.submit(IMAGE)
+        Vendor(reply).client.submit(IMAGE, OPTIONS)
     assert "wsk-1" not in str(caught.value)
     assert "hush" not in str(caught.value)
 
@@ -195,7 +196,7 @@ def test_errors_of_a_submit_tell_neither_the_key_nor_the_url(
 )
 def test_a_refusal_tells_the_vendors_reason(reply: Reply, said: str) -> None:
     with pytest.raises(RequestRefused, match=said):
-        Vendor(reply).client.submit(IMAGE)
+        Vendor(reply).client.submit(IMAGE, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -216,15 +217,15 @@ def test_a_refusal_tells_the_vendors_reason(reply: Reply, said: str) -> None:
 def test_retry_after_is_honoured_within_bounds(header: str | None, wait: int) -> None:
     headers = {} if header is None else {"Retry_After": header}
     with pytest.raises(RateLimited) as caught:
-        Vendor(answer({"code": 429}, 429, **headers)).client.submit(IMAGE)
+        Vendor(answer({"code": 429}, 429, **headers)).client.submit(IMAGE, OPTIONS)
     assert caught.value.wait_seconds == wait
 
 
 def test_the_key_is_asked_for_at_each_request() -> None:
     keys = iter(["old", "new", "newer"])
     vendor = Vendor(answer(envelope(prediction())), api_key=lambda: next(keys))
-    vendor.client.submit(IMAGE)
-    vendor.client.submit(IMAGE)
+    vendor.client.submit(IMAGE, OPTIONS)
+    vendor.client.submit(IMAGE, OPTIONS)
     vendor.client.result(ID)
     sent = [request.headers["Authorization"] for request in vendor.requests]
     assert sent == ["Bearer old", "Bearer new", "Bearer newer"]
@@ -234,12 +235,137 @@ def no_key() -> str:
     raise ApiKeyUnavailable("the secret cannot be read")
 
 
-@pytest.mark.parametrize("call", [WaveSpeed.submit, WaveSpeed.result])
-def test_without_a_key_nothing_is_sent(call: Callable[[WaveSpeed, str], object]) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.submit(IMAGE, OPTIONS),
+        lambda client: client.result(ID),
+        WaveSpeed.webhook_secret,
+    ],
+    ids=["submit", "result", "webhook_secret"],
+)
+def test_without_a_key_nothing_is_sent(call: Callable[[WaveSpeed], object]) -> None:
     vendor = Vendor(answer(envelope(prediction())), api_key=no_key)
     with pytest.raises(ApiKeyUnavailable):
-        call(vendor.client, ID)
+        call(vendor.client)
     assert vendor.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({}, {}),
+        ({"sync": True}, {"enable_sync_mode": True}),
+        ({"base64_output": True}, {"enable_base64_output": True}),
+        (
+            {"sync": True, "base64_output": True},
+            {"enable_sync_mode": True, "enable_base64_output": True},
+        ),
+    ],
+)
+def test_only_what_is_wished_is_in_the_body(
+    options: dict[str, bool], flags: dict[str, bool]
+) -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.submit(IMAGE, Options(model="acme/cutter", **options))
+    (request,) = vendor.requests
+    assert request.url == f"{BASE}/api/v3/acme/cutter"
+    assert json.loads(request.content) == {"image": IMAGE, **flags}
+
+
+def test_a_sync_submit_waits_longer_than_the_vendor_does() -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.submit(IMAGE, Options(model=MODEL, sync=True))
+    vendor.client.submit(IMAGE, OPTIONS)
+    sync, plain = (request.extensions["timeout"] for request in vendor.requests)
+    assert sync["read"] > 90 > plain["read"]
+    assert {**sync, "read": 0} == {**plain, "read": 0}
+
+
+def test_a_sync_answer_holds_the_result() -> None:
+    done = prediction(status="completed", outputs=["https://cdn.test/out.png"])
+    vendor = Vendor(answer(envelope(done)))
+    result = vendor.client.submit(IMAGE, Options(model=MODEL, sync=True))
+    assert (result.status, result.outputs) == (PredictionStatus.COMPLETED, done["outputs"])
+
+
+def test_a_webhook_goes_percent_encoded_into_the_query() -> None:
+    webhook = "https://abc.lambda-url.eu-central-1.on.aws/a b/0123-1?x=1&y=ü#z"
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.submit(IMAGE, OPTIONS, webhook)
+    (request,) = vendor.requests
+    query = request.url.query.decode()
+    assert query.startswith("webhook=https%3A%2F%2Fabc.lambda-url.eu-central-1.on.aws%2Fa")
+    assert parse_qs(query, strict_parsing=True) == {"webhook": [webhook]}
+    assert json.loads(request.content) == {"image": IMAGE}
+
+
+def test_without_a_webhook_there_is_no_query() -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.submit(IMAGE, OPTIONS)
+    assert vendor.requests[0].url.query == b""
+
+
+# ------------------------------------------------------------------ webhook_secret
+
+
+SECRET = "whsec_0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "body", [envelope({"secret": SECRET}), {"secret": SECRET}, {"data": {"secret": SECRET}}]
+)
+def test_the_webhook_secret_is_found_in_its_envelope_and_bare(body: Any) -> None:
+    vendor = Vendor(answer(body))
+    assert vendor.client.webhook_secret() == SECRET
+    (request,) = vendor.requests
+    assert request.method == "GET"
+    assert request.url == f"{BASE}/api/v3/webhook/secret"
+    assert request.headers["Authorization"] == "Bearer wsk-1"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(envelope(None)),
+        answer(envelope({})),
+        answer(envelope({"secret": None})),
+        answer(envelope({"secret": ""})),
+        answer(envelope({"secret": "whsec_"})),
+        answer(envelope({"secret": 17})),
+        answer(["secret"]),
+        answer({}),
+        answer({"code": 404, "message": "no such endpoint"}, 404),
+        httpx.Response(200, html=HTML),
+        httpx.Response(200, content=b"\xff\xfe"),
+        httpx.Response(204),
+    ],
+)
+def test_an_answer_without_a_usable_secret_is_trouble_of_the_vendor(reply: httpx.Response) -> None:
+    with pytest.raises(VendorUnavailable, match="no webhook secret"):
+        Vendor(reply).client.webhook_secret()
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (answer({"code": 401}, 401), Unauthorized),
+        (answer({"code": 429}, 429), RateLimited),
+        (httpx.Response(502, html=HTML), VendorUnavailable),
+        (httpx.ConnectError("refused"), VendorUnavailable),
+    ],
+)
+def test_the_webhook_secret_is_asked_for_as_a_result_is(
+    reply: Reply, error: type[CutoutError]
+) -> None:
+    with pytest.raises(error):
+        Vendor(reply).client.webhook_secret()
+
+
+def test_a_passing_trouble_does_not_hide_the_webhook_secret() -> None:
+    vendor = Vendor(httpx.Response(503), answer(envelope({"secret": SECRET})))
+    assert vendor.client.webhook_secret() == SECRET
+    assert len(vendor.pauses) == 1
 
 
 # ------------------------------------------------------------------ result
@@ -326,7 +452,7 @@ def test_a_read_whose_answer_would_not_change_is_not_repeated(
 
 def test_every_phase_of_a_request_has_its_own_timeout() -> None:
     vendor = Vendor(answer(envelope(prediction())))
-    vendor.client.submit(IMAGE)
+    vendor.client.submit(IMAGE, OPTIONS)
     timeouts = vendor.requests[0].extensions["timeout"]
     assert set(timeouts) == {"connect", "read", "write", "pool"}
     assert None not in timeouts.values()

@@ -1,4 +1,6 @@
+import base64
 import gzip
+import hashlib
 import socket
 from collections.abc import Callable, Iterator
 
@@ -156,22 +158,21 @@ def test_an_address_in_the_url_is_checked_too(address: str) -> None:
     assert host.requests == []
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://cdn.test/out.png",
-        "ftp://cdn.test/out.png",
-        "file:///etc/passwd",
-        "data:image/png;base64,iVBORw0KGgo=",
-        "//cdn.test/out.png",
-        "out.png",
-        "",
-    ],
-)
-def test_only_https_is_followed(url: str) -> None:
+def test_only_https_is_followed() -> None:
     host = Host(found())
     with pytest.raises(OutputBlocked, match="is not https"):
-        download(host, url)
+        download(host, "http://cdn.test/out.png")
+    assert host.requests == []
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["ftp://cdn.test/out.png", "file:///etc/passwd", "//cdn.test/out.png", "out.png", "bild.ü"],
+)
+def test_what_is_neither_a_url_nor_base64_is_a_bad_output(output: str) -> None:
+    host = Host(found())
+    with pytest.raises(BadOutput, match="neither a URL nor base64"):
+        download(host, output)
     assert host.requests == []
 
 
@@ -195,6 +196,72 @@ def test_a_host_that_is_not_found_may_be_found_later() -> None:
 
     with pytest.raises(OutputUnavailable, match=r"cdn\.test was not found"):
         download(Host(found()), addresses=unknown)
+
+
+# ------------------------------------------------------------------ base64
+
+
+def decoded(text: str) -> list[bytes]:
+    """The blocks of an output that is no URL; nothing may be asked for."""
+    host = Host()
+    blocks = list(Outputs(API, httpx.MockTransport(host), unresolved).read(text))
+    assert host.requests == []
+    return blocks
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "data:image/png;base64,", "data:;base64,", "data:image/png;name=a;base64,"]
+)
+@pytest.mark.parametrize("size", [1, 2, 3, BLOCK_BYTES])
+def test_base64_is_decoded_with_and_without_a_prefix(prefix: str, size: int) -> None:
+    picture = hashlib.shake_128(b"picture").digest(size)
+    assert b"".join(decoded(prefix + base64.b64encode(picture).decode())) == picture
+
+
+@pytest.mark.parametrize("size", [BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES])
+def test_base64_comes_in_blocks_too(size: int) -> None:
+    picture = hashlib.shake_128(b"picture").digest(size)
+    blocks = decoded(base64.b64encode(picture).decode())
+    assert b"".join(blocks) == picture
+    # An empty block would read as the end.
+    assert all(0 < len(block) <= BLOCK_BYTES for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "iVBORw0KGgo",
+        "iVBO Rw0KGgo=",
+        "iVBORw0KGgo=\n",
+        "iVBORw0KGgo-",
+        "iVBORw0KGgo=iVBORw0KGgo=",
+        "====",
+        "data:image/png;base64",
+        "data:image/png,%89PNG",
+        "{'url': 'https://cdn.test/out.png'}",
+    ],
+)
+def test_broken_base64_is_a_bad_output(broken: str) -> None:
+    with pytest.raises(BadOutput, match="neither a URL nor base64"):
+        decoded(broken)
+
+
+def test_base64_that_breaks_late_is_a_bad_output_midway() -> None:
+    blocks = Outputs(API).read(base64.b64encode(bytes(BLOCK_BYTES)).decode() + "?")
+    assert len(next(blocks)) > 0
+    with pytest.raises(BadOutput):
+        list(blocks)
+
+
+@pytest.mark.parametrize("nothing", ["", "data:image/png;base64,"])
+def test_an_empty_output_has_no_bytes(nothing: str) -> None:
+    assert decoded(nothing) == []
+
+
+def test_an_error_does_not_tell_the_output() -> None:
+    with pytest.raises(BadOutput) as caught:
+        decoded("c2VjcmV0?")
+    assert "c2VjcmV0" not in str(caught.value)
 
 
 # ------------------------------------------------------------------ redirects

@@ -22,11 +22,14 @@ from cutout.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
-from cutout.wavespeed.contract import Prediction, SubmitRequest
+from cutout.options import Options
+from cutout.wavespeed.contract import Prediction, Price, PriceRequest, SubmitRequest, WebhookSecret
 
 # A TCP connection that takes longer than 5 s will not come; a submit answers in a second or two,
 # 30 s is for a vendor in trouble; writes are small; the pool is never shared.
 _TIMEOUT = httpx.Timeout(connect=5, read=30, write=10, pool=5)
+# The vendor's own wait in sync mode ends after about 90 s.
+_SYNC_TIMEOUT = httpx.Timeout(connect=5, read=100, write=10, pool=5)
 _READ_ATTEMPTS = 3
 _MAX_RETRY_AFTER = 900
 # Nothing has left this machine when one of these is raised.
@@ -45,17 +48,15 @@ class _Bearer(httpx.Auth):
 
 
 class WaveSpeed:
-    """One model at one API base URL. Use as a context manager or keep for the process's life."""
+    """The API at one base URL; keep it for the process's life."""
 
     def __init__(
         self,
         base_url: str,
-        model: str,
         api_key: Callable[[], str],
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.model = model
         self._pause = pause
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + "/api/v3/",
@@ -64,15 +65,27 @@ class WaveSpeed:
             transport=transport,
         )
 
-    def submit(self, image_url: str) -> Prediction:
+    def submit(
+        self, image_url: str, options: Options, webhook_url: str | None = None
+    ) -> Prediction:
         """Have the picture behind a URL processed; this costs money, so it is sent once.
 
+        In sync mode the answer takes as long as the model, and may already hold the result.
         Raises a `NotNow` or `RequestRefused` if nothing was accepted, and `AnswerLost` if that
         is not known.
         """
-        body = SubmitRequest(image=image_url).model_dump(exclude_defaults=True)
+        body = SubmitRequest(
+            image=image_url,
+            enable_base64_output=options.base64_output,
+            enable_sync_mode=options.sync,
+        )
         try:
-            response = self._http.post(self.model, json=body)
+            response = self._http.post(
+                options.model,
+                json=body.model_dump(exclude_defaults=True),
+                params={"webhook": webhook_url} if webhook_url else None,
+                timeout=_SYNC_TIMEOUT if options.sync else _TIMEOUT,
+            )
         except _NEVER_SENT as error:
             raise VendorUnreachable("no connection to the WaveSpeed API came about") from error
         except httpx.HTTPError as error:
@@ -98,17 +111,36 @@ class WaveSpeed:
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer holds no prediction") from error
 
-    def _read(self, path: str) -> httpx.Response:
+    def webhook_secret(self) -> str:
+        """The secret that webhooks are signed with. Raises as `result` does."""
+        response = self._read("webhook/secret")
+        answer = _answer(response)
+        try:
+            # One capture showed it without the envelope.
+            return WebhookSecret.model_validate(answer.data or response.json()).secret
+        except ValueError as error:
+            raise VendorUnavailable("the vendor's answer holds no webhook secret") from error
+
+    def price(self, model: str) -> Price:
+        """What one picture costs with a model. Raises as `result` does."""
+        body = PriceRequest(model_id=model).model_dump()
+        response = self._read("model/price", method="POST", json=body)
+        try:
+            return Price.model_validate(_answer(response).data)
+        except ValidationError as error:
+            raise VendorUnavailable("the vendor's answer holds no price") from error
+
+    def _read(self, path: str, method: str = "GET", **more: Any) -> httpx.Response:
         for attempt in range(1, _READ_ATTEMPTS):
             try:
-                return self._read_once(path)
+                return self._read_once(path, method, **more)
             except VendorUnavailable:
                 self._pause(0.5 * 2**attempt)
-        return self._read_once(path)
+        return self._read_once(path, method, **more)
 
-    def _read_once(self, path: str) -> httpx.Response:
+    def _read_once(self, path: str, method: str, **more: Any) -> httpx.Response:
         try:
-            response = self._http.get(path)
+            response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise VendorUnavailable(
                 f"the vendor could not be asked ({type(error).__name__})"

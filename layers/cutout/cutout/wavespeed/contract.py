@@ -237,7 +237,7 @@ class ModelInfo(_Answer):
 class WebhookSecret(_Answer):
     """The key that webhooks are signed with, `whsec_` in front."""
 
-    secret: str
+    secret: str = Field(min_length=len("whsec_") + 1)  # anybody can sign with an empty key
 
 
 class UploadRequest(BaseModel):

@@ -5,6 +5,7 @@ link-local address, checked on the very address that is connected to, at every r
 exception is the host of the configured API base URL. The API key is never sent.
 """
 
+import base64
 import ipaddress
 import socket
 from collections.abc import Callable, Generator
@@ -82,11 +83,15 @@ class Outputs:
             trust_env=False,  # a proxy from the environment would bypass the address check
         )
 
-    def read(self, url: str) -> Generator[bytes]:
-        """The output's bytes in blocks of at most `BLOCK_BYTES`.
+    def read(self, output: str) -> Generator[bytes]:
+        """The output's bytes in blocks of at most `BLOCK_BYTES`; it is a URL, or base64.
 
         Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`, also midway.
         """
+        is_url = output.startswith(("https://", "http://"))
+        yield from self._download(output) if is_url else _decoded(output)
+
+    def _download(self, url: str) -> Generator[bytes]:
         try:
             with self._http.stream("GET", url) as response:
                 _check_status(response)
@@ -97,6 +102,17 @@ class Outputs:
             raise OutputUnavailable(
                 f"the output could not be downloaded ({type(error).__name__})"
             ) from error
+
+
+def _decoded(text: str) -> Generator[bytes]:
+    """Bare base64 as the vendor sends it; a `data:` prefix is tolerated."""
+    start = text.index(",") + 1 if text.startswith("data:") and "," in text else 0
+    block = BLOCK_BYTES // 3 * 4
+    try:
+        for position in range(start, len(text), block):
+            yield base64.b64decode(text[position : position + block], validate=True)
+    except ValueError as error:
+        raise BadOutput("the output is neither a URL nor base64") from error
 
 
 def _is_public(address: str) -> bool:

@@ -1,4 +1,8 @@
-"""A poll function that plays the script it finds in the task's id: `step.step.step-name`."""
+"""A poll function that plays the script it finds in the task's id: `step.step.step-name`.
+
+A step is a status to answer, an error to raise, a way to die, or `awaiting`: processing, with a
+callback to come or else another look in a second.
+"""
 
 import os
 from typing import Any
@@ -7,13 +11,15 @@ import boto3
 
 from cutout import errors
 from cutout.ledger import Ledger
+from cutout.table import Table
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     task_id = event["task_id"]
     steps = task_id.split("-")[0].split(".")
     # The position is kept outside of the process, for some steps kill it.
-    polls = Ledger(boto3.client("dynamodb"), os.environ["TASKS_TABLE"]).count_poll(task_id).polls
+    table = Table(boto3.client("dynamodb"), os.environ["TASKS_TABLE"])
+    polls = Ledger(table).count_poll(task_id).polls
     step = steps[min(polls, len(steps)) - 1]
     if step == "hang":
         while True:
@@ -23,4 +29,11 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     if step[0].isupper():
         raise getattr(errors, step)(f'it said "{step}"')
     place = {"bucket": "in", "key": 'a "b"\n\\c.jpg', "output_bucket": "out", "output_key": "k.png"}
-    return {"task_id": task_id, "status": step, "wait_seconds": 0, **place}
+    awaiting = step == "awaiting"
+    return {
+        "task_id": task_id,
+        "status": "processing" if awaiting else step,
+        "wait_seconds": 1 if awaiting else 0,
+        "await_callback": awaiting,
+        **place,
+    }

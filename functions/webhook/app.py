@@ -1,0 +1,60 @@
+"""Lambda: take the vendor's callbacks, behind a Function URL."""
+
+import base64
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.data_classes import LambdaFunctionUrlEvent
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from cutout.aws import CONFIG
+from cutout.callbacks import Callbacks, SigningSecret
+from cutout.credentials import ApiKey
+from cutout.errors import ForgedCallback
+from cutout.ledger import Ledger
+from cutout.observability import logger
+from cutout.settings import WebhookSettings
+from cutout.table import Table
+from cutout.wavespeed.client import WaveSpeed
+from cutout.workflow import Workflow
+
+MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
+
+
+@cache
+def callbacks() -> Callbacks:
+    env = WebhookSettings()
+    api_key = ApiKey(boto3.client("secretsmanager", config=CONFIG), env.api_key_secret)
+    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
+    return Callbacks(
+        secret=SigningSecret(wavespeed.webhook_secret, _now),
+        ledger=Ledger(Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)),
+        workflow=Workflow(boto3.client("stepfunctions", config=CONFIG), env.state_machine_arn),
+        clock=_now,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _raw_body(request: LambdaFunctionUrlEvent) -> bytes:
+    """The bytes that were signed; Powertools would decode them, whatever they are, to text."""
+    text = request.body or ""
+    return base64.b64decode(text) if request.is_base64_encoded else text.encode()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    request = LambdaFunctionUrlEvent(event)
+    body = _raw_body(request)
+    if len(body) > MAX_BODY_BYTES:
+        return {"statusCode": 413}
+    try:
+        callbacks().receive(request.raw_path, request.headers, body)
+    except ForgedCallback as error:
+        logger.warning("refused", reason=str(error))
+        return {"statusCode": 401}
+    return {"statusCode": 200}

@@ -1,0 +1,43 @@
+"""The vendor takes longer than the stack's deadline."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cutout.tasks import Status
+from cutout_cli.operate import Operator, on_this_machine
+from tests.e2e.conftest import Stack, photo, running
+
+DEADLINE = 10  # seconds; the shortest that the template allows
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running(DeadlineSeconds=str(DEADLINE)) as stack:
+        yield stack
+
+
+def test_a_prediction_that_never_ends_runs_into_our_deadline(stack: Stack) -> None:
+    stack.ask_for_fault("task-never-ends", "endless.jpg")
+    upload = stack.upload(photo(), "endless.jpg")
+
+    task = stack.ended(upload)
+
+    assert (task.status, task.code) == (Status.FAILED, "timed_out")
+    spent = task.entered_at[Status.FAILED] - task.entered_at[Status.PROCESSING]
+    assert spent.total_seconds() >= DEADLINE
+    assert 3 <= task.polls <= DEADLINE
+
+
+def test_a_result_that_came_after_the_deadline_is_fetched_for_nothing(stack: Stack) -> None:
+    stack.ask_for_fault("task-slow", "late.jpg", seconds=DEADLINE + 2)
+    upload = stack.upload(photo(), "late.jpg")
+    assert stack.ended(upload).code == "timed_out"
+
+    operator = Operator(on_this_machine(stack.env))
+    assert "it is taken up again" in operator.retry("late.jpg", pay_again=False)
+
+    task = stack.reached(upload, Status.COMPLETED)
+    assert task.attempt == 2
+    assert len(stack.billed("late.jpg")) == 1
+    assert stack.output("late.jpg.png").mode == "RGBA"

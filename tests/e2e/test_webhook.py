@@ -1,0 +1,82 @@
+"""The stack with the webhook on: woken by the vendor, and safe when the vendor's call is lost."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from cutout.tasks import Status
+from tests.e2e.conftest import Stack, photo, running
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running(Webhook="on", WebhookFallbackSeconds="6", DeadlineSeconds="60") as stack:
+        yield stack
+
+
+def test_a_callback_wakes_the_wait_loop_for_its_only_poll(stack: Stack) -> None:
+    task = stack.ended(stack.upload(photo(), "woken.jpg"))
+
+    assert (task.status, task.polls) == (Status.COMPLETED, 1)
+    assert task.called_back_at is not None
+    assert task.entered_at[Status.COMPLETED] - task.called_back_at < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    "fault", ["webhook-lost", "webhook-late", "webhook-twice", "webhook-forged"]
+)
+def test_whatever_becomes_of_a_callback_the_picture_comes(stack: Stack, fault: str) -> None:
+    key = f"{fault}.jpg"
+    stack.ask_for_fault(fault, key, seconds=8)
+
+    task = stack.ended(stack.upload(photo(), key))
+
+    assert (task.status, len(stack.billed(key))) == (Status.COMPLETED, 1)
+    assert stack.output(f"{key}.png").mode == "RGBA"
+
+
+def test_a_callback_settles_a_submit_whose_answer_was_lost(stack: Stack) -> None:
+    stack.ask_for_fault("submit-accepted-dropped", "settled.jpg")
+    upload = stack.upload(photo(), "settled.jpg")
+
+    task = stack.reached(upload, Status.COMPLETED)
+
+    assert Status.UNCERTAIN in task.entered_at or task.called_back_at
+    assert len(stack.billed("settled.jpg")) == 1
+
+
+def test_a_failure_is_called_back_too(stack: Stack) -> None:
+    stack.ask_for_fault("task-fails", "fails.jpg")
+
+    task = stack.ended(stack.upload(photo(), "fails.jpg"))
+
+    assert (task.code, task.polls) == ("prediction_failed", 1)
+
+
+def test_an_object_chooses_its_own_way(stack: Stack) -> None:
+    wishes = [{"cutout-sync": "true"}, {"cutout-base64": "true"}, {"cutout-model": "other/model"}]
+    uploads = [
+        stack.upload(photo(), f"wish/{number}.jpg", Metadata=wish)
+        for number, wish in enumerate(wishes)
+    ]
+
+    synchronous, base64, refused = (stack.ended(upload) for upload in uploads)
+
+    assert (synchronous.status, synchronous.polls) == (Status.COMPLETED, 1)
+    assert (base64.status, base64.callback_expected) == (Status.COMPLETED, False)
+    assert stack.output("wish/1.jpg.png").mode == "RGBA"
+    assert (refused.status, refused.code) == (Status.REJECTED, "bad_override")
+    assert stack.billed("wish/2.jpg") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"{}", 401), (b"\xff\xfe", 401), (bytes(300_000), 413)]
+)
+def test_strangers_are_turned_away_without_a_word(stack: Stack, body: bytes, status: int) -> None:
+    url = stack.local.aws.outputs["WebhookUrl"]
+
+    answer = httpx.post(f"{url}{'0' * 32}-1", content=body)
+
+    assert (answer.status_code, answer.content) == (status, b"")

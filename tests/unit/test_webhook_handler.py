@@ -1,0 +1,182 @@
+"""The webhook function, from a request to its URL to the answer."""
+
+import base64
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from cutout.errors import VendorUnavailable
+from cutout.tasks import Status, Task
+from functions.webhook import app as webhook
+from tests.factories import make_task
+from tests.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed
+
+CONTEXT: Any = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:f",
+    aws_request_id="r",
+)
+BODY = callback()
+
+
+@pytest.fixture(autouse=True)
+def function(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """The function's world; the vendor tells its secret once."""
+    callbacks = world.callbacks()
+    world.answers = [secret_is()]
+    monkeypatch.setattr(webhook, "callbacks", lambda: callbacks)
+
+
+@pytest.fixture
+def task(world: World) -> Task:
+    """A task whose execution waits for the callback."""
+    entered = {Status.QUEUED: NOW, Status.PROCESSING: NOW}
+    fields: dict[str, Any] = {"attempt": 1, "prediction_id": "p1", "callback_expected": True}
+    return world.ledger.claim(
+        make_task(status=Status.PROCESSING, entered_at=entered, task_token="the-token", **fields)
+    )
+
+
+def request(path: str, body: bytes, headers: dict[str, str], *, encoded: bool) -> dict[str, Any]:
+    """What Lambda makes of a request to a Function URL; binary bodies come encoded.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+    """
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", **headers},
+        "requestContext": {
+            "domainName": "abc.lambda-url.eu-central-1.on.aws",
+            "http": {"method": "POST", "path": path, "sourceIp": "192.0.2.1"},
+            "requestId": "r",
+            "stage": "$default",
+        },
+        "body": base64.b64encode(body).decode() if encoded else body.decode(),
+        "isBase64Encoded": encoded,
+    }
+
+
+def deliver(
+    task: Task, body: bytes = BODY, headers: dict[str, str] | None = None, *, encoded: bool = True
+) -> dict[str, Any]:
+    headers = signed(body) if headers is None else headers
+    event = request(f"/{task.execution_name}", body, headers, encoded=encoded)
+    return webhook.handler(event, CONTEXT)
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("body", [BODY, BODY[:-1] + ', "error": "größer"}'.encode()])
+def test_a_good_callback_wakes_the_task(
+    world: World, task: Task, body: bytes, encoded: bool
+) -> None:
+    assert deliver(task, body, encoded=encoded) == {"statusCode": 200}
+
+    assert world.woken == ["the-token"]
+    assert world.ledger.get(task.task_id).called_back_at == NOW
+
+
+def test_header_names_may_be_spelled_in_any_case(world: World, task: Task) -> None:
+    headers = {name.title(): value for name, value in signed(BODY).items()}
+
+    assert deliver(task, BODY, headers) == {"statusCode": 200}
+    assert world.woken == ["the-token"]
+
+
+def test_a_signed_callback_about_nothing_is_accepted(world: World) -> None:
+    event = request("/favicon.ico", BODY, signed(BODY), encoded=True)
+
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 200}
+    assert world.woken == []
+
+
+@pytest.mark.parametrize("body", [BODY, b"", b"\xff\xfe\x00garbage", b"A" * 1000])
+def test_a_forged_callback_is_refused_without_a_word(world: World, task: Task, body: bytes) -> None:
+    forged = signed(body, secret="whsec_of-an-attacker")
+
+    assert deliver(task, body, forged) == {"statusCode": 401}
+    assert deliver(task, body, {}) == {"statusCode": 401}
+
+    assert world.ledger.get(task.task_id) == task
+    assert world.woken == []
+
+
+def test_a_signed_body_of_garbage_is_accepted_and_left_alone(world: World, task: Task) -> None:
+    assert deliver(task, b"\xff\xfe\x00garbage") == {"statusCode": 200}
+
+    assert world.ledger.get(task.task_id) == task
+
+
+def test_a_request_without_a_body_and_headers_is_refused(task: Task) -> None:
+    event = request("/", b"", {}, encoded=False)
+    del event["body"], event["headers"]
+
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 401}
+
+
+def padded(size: int) -> bytes:
+    """A callback of so many bytes."""
+    return BODY[:-1] + b" " * (size - len(BODY)) + BODY[-1:]
+
+
+def test_a_body_of_the_largest_size_is_read(world: World, task: Task) -> None:
+    assert deliver(task, padded(webhook.MAX_BODY_BYTES)) == {"statusCode": 200}
+
+    assert world.woken == ["the-token"]
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_an_oversized_body_is_refused_unread(world: World, task: Task, encoded: bool) -> None:
+    body = padded(webhook.MAX_BODY_BYTES + 1)
+
+    assert deliver(task, body, encoded=encoded) == {"statusCode": 413}
+
+    assert world.requests == []
+    assert world.ledger.get(task.task_id) == task
+
+
+def test_a_vendor_that_does_not_tell_its_secret_lets_the_callback_come_again(
+    world: World, task: Task
+) -> None:
+    world.answers = [httpx.Response(503)] * 3
+
+    with pytest.raises(VendorUnavailable):  # which the Function URL answers with 502
+        deliver(task)
+
+    assert world.ledger.get(task.task_id) == task
+
+
+def test_nothing_that_is_secret_is_logged(
+    world: World, task: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    body = json.dumps({**json.loads(BODY), "outputs": ["https://cdn.test/hush"]}).encode()
+    good = signed(body)
+    bad = signed(body, secret="whsec_of-an-attacker")
+    elsewhere = request("/nowhere", body, good, encoded=True)
+
+    assert deliver(task, body, good) == {"statusCode": 200}
+    assert deliver(task, body, bad) == {"statusCode": 401}
+    assert webhook.handler(elsewhere, CONTEXT) == {"statusCode": 200}
+    assert deliver(make_task(attempt=9), body, good) == {"statusCode": 200}
+    assert deliver(task, padded(webhook.MAX_BODY_BYTES + 1)) == {"statusCode": 413}
+
+    logged = repr([vars(record) for record in caplog.records])
+    for message in ("refused", "of no use", "over"):
+        assert message in logged
+    for hush in (
+        "cdn.test",
+        "the-token",
+        "the-key",
+        WEBHOOK_SECRET.removeprefix("whsec_"),
+        good["webhook-signature"].removeprefix("v3,"),
+        bad["webhook-signature"].removeprefix("v3,"),
+    ):
+        assert hush not in logged
