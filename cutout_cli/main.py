@@ -102,7 +102,7 @@ def env() -> None:
 def retry(
     key: Annotated[str, typer.Argument(help="The key of the upload in the input bucket.")],
     pay_again: Annotated[
-        bool, typer.Option(help="Send it anew even if the vendor may have accepted it before.")
+        bool, typer.Option(help="Send it anew even if the vendor accepted it, or may have.")
     ] = False,
     stack: StackName = None,
 ) -> None:

@@ -54,11 +54,12 @@ class Workflow:
         fields = {"status": Status.PROCESSING, "attempt": 1, **fields}
         self.ledger.claim(task.model_copy(update={"task_id": task_id, **fields}))
         first = {"wait_seconds": wait_seconds, "await_callback": wait_seconds > 0}
-        return self._states.start_execution(
+        started = self._states.start_execution(
             stateMachineArn=self._machines[machine],
             name=task_id,
             input=json.dumps({"task_id": task_id, **first}),
-        )["executionArn"]
+        )
+        return str(started["executionArn"])
 
     def end(self, arn: str) -> dict[str, Any]:
         """Wait for an execution's end."""

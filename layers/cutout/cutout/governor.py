@@ -20,6 +20,7 @@ KEY = "#governor"
 # minute has more sends than the plan allows, at a cost of one part in thirty.
 LATENESS = timedelta(seconds=2)
 SLOW_FOR = timedelta(minutes=10)
+_MICROSECOND = timedelta(microseconds=1)
 _MILLION = 1_000_000
 
 
@@ -78,9 +79,11 @@ class Governor:
             for step in (self._spend, self._begin_day, self._spend):
                 if step(charge, budget):
                     return charge
+            why = "is spent; it goes on at 00:00 UTC"
+        else:
+            why = f"is less than one picture costs (${charge.price / _MILLION}); raise DailyBudget"
         raise OverBudget(
-            f"the day's budget of ${self.daily_budget} is spent; it goes on at 00:00 UTC",
-            _seconds_to_midnight(now),
+            f"the day's budget of ${self.daily_budget} {why}", _seconds_to_midnight(now)
         )
 
     def refund(self, charge: Charge) -> None:
@@ -102,11 +105,12 @@ class Governor:
 
     @property
     def _interval(self) -> timedelta:
-        return (timedelta(minutes=1) + LATENESS) / self.images_per_minute
+        minute = (timedelta(minutes=1) + LATENESS) // _MICROSECOND
+        return ceil(minute / self.images_per_minute) * _MICROSECOND
 
     def _next_slot(self, now: datetime, interval: timedelta) -> datetime:
         """Move `next_slot` on by one, by additions that DynamoDB does without contention."""
-        step = ceil(interval / timedelta(microseconds=1))
+        step = interval // _MICROSECOND
         values = {":now": _us(now), ":step": step}
         free_now = "attribute_not_exists(next_slot) OR next_slot < :now"
         while True:

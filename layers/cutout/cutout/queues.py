@@ -29,8 +29,6 @@ class UploadQueue:
         """
         delay = min(max(ceil(wait.total_seconds()), 1), MAX_DELAY_SECONDS)
         try:
-            self._client.send_message(
-                QueueUrl=self._url, MessageBody=body, DelaySeconds=delay
-            )
+            self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay)
         except (ClientError, BotoCoreError) as error:
             raise ServiceError("SQS did not take the message back") from error

@@ -64,9 +64,10 @@ class Submission:
     ) -> timedelta | None:
         """Take a task up again because a person asked for it; returns as `submit` does.
 
-        A result that the vendor has by now, or is still at work on, is taken and costs nothing.
-        Otherwise the picture is sent anew, but if the vendor may have accepted it before, only if
-        the person says that it may be paid again. One wish is one retry: told which attempt it is
+        A result that the vendor has by now, or is still at work on, is taken and costs nothing,
+        unless the person says that it may be paid again: the result may be of no use. Otherwise
+        the picture is sent anew; one that the vendor may have accepted before, only if the person
+        says so. One wish is one retry: told which attempt it is
         about, it leaves later ones alone, however often its message comes.
         """
         task = self.ledger.get(task_id)
@@ -76,7 +77,7 @@ class Submission:
 
     def _reopened(self, task: Task, *, pay_again: bool) -> Task:
         try:
-            if task.status is Status.FAILED and self._vendor_has(task):
+            if task.status is Status.FAILED and not pay_again and self._vendor_has(task):
                 return self.ledger.reopen(
                     task,
                     Status.PROCESSING,
@@ -128,7 +129,9 @@ class Submission:
         try:
             options = self._preflight(task)
         except Rejected as error:
-            self._end(task, Status.REJECTED, error)
+            # Announced before it is written: a crash in between announces twice, never not at all.
+            self.announcements.failed(task, error.code, str(error))
+            self._move(task, Status.REJECTED, error)
             return None
         if left := self._wait_for_slot(task):
             return left
@@ -191,7 +194,8 @@ class Submission:
         except AnswerLost as error:
             return self._settle(self._move(task, Status.UNCERTAIN, error))
         except Failed as error:
-            self._end(task, Status.FAILED, error)
+            self._move(task, Status.FAILED, error)
+            self.announcements.failed(task, error.code, str(error))
             self.governor.refund(charge)
             return None
         first_wait = 0 if prediction.status.ended else None
@@ -252,11 +256,6 @@ class Submission:
             return 0
         wait = schedule.next_wait(timedelta(), 0, self.latencies.recent(task.model))
         return max(wait, self.settings.webhook_fallback_seconds) if task.awaits_callback else wait
-
-    def _end(self, task: Task, status: Status, error: CutoutError) -> None:
-        # Announced before it is written: a crash in between announces twice, never not at all.
-        self.announcements.failed(task, error.code, str(error))
-        self._move(task, status, error)
 
     def _move(self, task: Task, to: Status, error: CutoutError, **changes: object) -> Task:
         reason = str(error)

@@ -1,0 +1,265 @@
+"""AWS and the vendor as plain objects, for tests that run the pipeline thousands of times.
+
+The clients stand where boto3's would, one call deep, so that all of this project's code is the real
+one. Expressions are evaluated by moto's DynamoDB. A function can be killed before any of its calls,
+and something else can happen between any two of them.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+from moto.dynamodb.exceptions import ConditionalCheckFailed
+from moto.dynamodb.models import DynamoDBBackend
+
+from tests.world import NOW, TABLE
+
+Item = dict[str, Any]
+
+
+class Killed(BaseException):
+    """The function is gone; no code of its own runs any more."""
+
+
+@dataclass
+class Run:
+    """One run of a function: dead before call `kill_at`, and an interlude before call `pause_at`.
+
+    Calls count from 0. A killed function cannot tidy up: all further calls fail as well.
+    """
+
+    kill_at: int | None = None
+    pause_at: int | None = None
+    interlude: Callable[[], None] | None = None
+    calls: int = 0
+
+    def spend(self) -> None:
+        """Called before every call out of the function."""
+        if self.kill_at is not None and self.calls >= self.kill_at:
+            raise Killed
+        self.calls += 1
+        if self.interlude and self.calls > (self.pause_at or 0):
+            interlude, self.interlude = self.interlude, None
+            interlude()
+
+
+class Functions:
+    """Which function is running now; the innermost, where one runs in the interlude of another."""
+
+    def __init__(self) -> None:
+        self._runs: list[Run] = []
+
+    @contextmanager
+    def running(self, run: Run) -> Iterator[None]:
+        self._runs.append(run)
+        try:
+            yield
+            run.spend()  # its answer may be lost, too
+        finally:
+            self._runs.pop()
+
+    def die(self) -> None:
+        """The running function gets no answer to the call it is in."""
+        self._runs[-1].kill_at = 0
+
+    def spend(self) -> None:
+        if self._runs:
+            self._runs[-1].spend()
+
+
+def _error(name: str) -> type[ClientError]:
+    def init(self: ClientError) -> None:
+        ClientError.__init__(self, {"Error": {"Code": name, "Message": name}}, name)
+
+    return type(name, (ClientError,), {"__init__": init})
+
+
+class Errors:
+    """The modelled exceptions of the clients."""
+
+    ConditionalCheckFailedException = _error("ConditionalCheckFailedException")
+    ExecutionAlreadyExists = _error("ExecutionAlreadyExists")
+    TaskTimedOut = _error("TaskTimedOut")
+    TaskDoesNotExist = _error("TaskDoesNotExist")
+    InvalidToken = _error("InvalidToken")
+    NoSuchKey = _error("NoSuchKey")
+    PreconditionFailed = _error("PreconditionFailed")
+
+
+class DynamoDB:
+    """One table; `changed` is told every item before and after a write."""
+
+    exceptions = Errors
+
+    def __init__(self, functions: Functions, changed: Callable[[Item, Item], None]) -> None:
+        self._functions = functions
+        self._changed = changed
+        self._backend = DynamoDBBackend("eu-central-1", "123456789012")
+        self._backend.create_table(
+            TABLE,
+            schema=[{"AttributeName": "task_id", "KeyType": "HASH"}],
+            throughput=None,
+            attr=[{"AttributeName": "task_id", "AttributeType": "S"}],
+            global_indexes=None,
+            indexes=None,
+            streams=None,
+            billing_mode="PAY_PER_REQUEST",
+            sse_specification=None,
+            tags=[],
+            deletion_protection_enabled=None,
+            warm_throughput=None,
+        )
+
+    def get_item(self, **asked: Any) -> Item:
+        assert asked["ConsistentRead"]
+        self._functions.spend()
+        item = self._read(asked["Key"])
+        return {"Item": item} if item else {}
+
+    def put_item(self, **asked: Any) -> None:
+        self._functions.spend()
+        with _conditions():
+            self._backend.put_item(
+                TABLE, asked["Item"], condition_expression=asked["ConditionExpression"]
+            )
+        self._changed({}, asked["Item"])
+
+    def update_item(self, **asked: Any) -> Item:
+        self._functions.spend()
+        before = self._read(asked["Key"])
+        with _conditions():
+            self._backend.update_item(
+                TABLE,
+                asked["Key"],
+                update_expression=asked["UpdateExpression"],
+                expression_attribute_names=asked.get("ExpressionAttributeNames", {}),
+                expression_attribute_values=asked["ExpressionAttributeValues"],
+                condition_expression=asked.get("ConditionExpression"),
+            )
+        after = self._read(asked["Key"])
+        self._changed(before, after)
+        return {"Attributes": after}
+
+    def _read(self, key: Item) -> Item:
+        item = self._backend.get_item(TABLE, key)
+        return dict(item.to_json()["Attributes"]) if item else {}
+
+
+@contextmanager
+def _conditions() -> Iterator[None]:
+    try:
+        yield
+    except ConditionalCheckFailed as error:
+        raise Errors.ConditionalCheckFailedException from error
+
+
+class S3:
+    """Versioned objects; `saved` is told the bytes before and after an upload."""
+
+    def __init__(self, functions: Functions, saved: Callable[[str, bytes], None]) -> None:
+        self._functions = functions
+        self._saved = saved
+        self.versions: dict[tuple[str, str, str | None], bytes] = {}
+
+    def head_object(self, **asked: Any) -> Item:
+        self._functions.spend()
+        self._find(asked)
+        return {"Metadata": {}}
+
+    def get_object(self, **asked: Any) -> Item:
+        self._functions.spend()
+        start, end = asked["Range"].removeprefix("bytes=").split("-")
+        return {"Body": io.BytesIO(self._find(asked)[int(start) : int(end) + 1])}
+
+    def get_object_tagging(self, **asked: Any) -> Item:
+        self._functions.spend()
+        self._find(asked)
+        return {"TagSet": []}
+
+    def generate_presigned_url(self, _operation: str, **asked: Any) -> str:
+        lent = asked["Params"]
+        return f"https://{lent['Bucket']}.s3.test/{lent['Key']}?{lent['VersionId']}"
+
+    def upload_fileobj(
+        self, file: io.BufferedReader, bucket: str, key: str, **_options: Any
+    ) -> None:
+        body = b""
+        while block := file.read(1024):
+            self._functions.spend()  # a part
+            body += block
+        self._functions.spend()  # nothing is there before the upload is completed
+        self._saved(key, body)
+        self.versions[bucket, key, None] = body
+
+    def _find(self, asked: Item) -> bytes:
+        try:
+            return self.versions[asked["Bucket"], asked["Key"], asked["VersionId"]]
+        except KeyError as error:
+            raise Errors.NoSuchKey from error
+
+
+@dataclass
+class Execution:
+    """One run of the wait loop; `status` as Step Functions has it."""
+
+    name: str
+    input: Item
+    status: str = "RUNNING"
+    state: str = "Callback expected?"
+    token: str | None = None
+    until: datetime = NOW
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class States:
+    """Executions by name; names are never used twice."""
+
+    functions: Functions
+    executions: dict[str, Execution] = field(default_factory=dict)
+    exceptions: type[Errors] = Errors
+
+    def start_execution(self, **asked: Any) -> None:
+        self.functions.spend()
+        if (name := asked["name"]) in self.executions:
+            raise Errors.ExecutionAlreadyExists
+        self.executions[name] = Execution(name, json.loads(asked["input"]))
+
+    def send_task_success(self, **asked: Any) -> None:
+        self.functions.spend()
+        for execution in self.executions.values():
+            if execution.token == asked["taskToken"] and execution.status == "RUNNING":
+                execution.token, execution.state = None, "Poll"
+                return
+        raise Errors.TaskTimedOut
+
+
+@dataclass
+class Events:
+    """The bus: the details of what was announced on it."""
+
+    functions: Functions
+    announced: list[Item] = field(default_factory=list)
+
+    def put_events(self, **asked: Any) -> Item:
+        self.functions.spend()
+        self.announced += [json.loads(entry["Detail"]) for entry in asked["Entries"]]
+        return {"FailedEntryCount": 0}
+
+
+@dataclass
+class SQS:
+    """One queue; `sent` is told each message's body and its delay in seconds."""
+
+    functions: Functions
+    sent: Callable[[str, int], None]
+
+    def send_message(self, **asked: Any) -> None:
+        self.functions.spend()
+        assert 0 <= asked["DelaySeconds"] <= 900
+        self.sent(asked["MessageBody"], asked["DelaySeconds"])

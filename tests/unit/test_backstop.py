@@ -1,0 +1,127 @@
+import pytest
+
+from cutout.announcements import Announcements
+from cutout.backstop import Backstop, ExecutionEnded
+from cutout.errors import ServiceError, StatusChanged
+from cutout.tasks import Status, Task
+from cutout.uploads import Upload
+from tests.pictures import jpeg
+from tests.world import World, accepted
+
+
+@pytest.fixture
+def upload(world: World) -> Upload:
+    """A picture that the vendor is at work on."""
+    upload = world.upload(jpeg())
+    world.answers = [accepted("p1")]
+    world.submission().submit(upload)
+    return upload
+
+
+def close(world: World, name: str, status: str = "ABORTED", **more: object) -> None:
+    backstop = Backstop(world.ledger, Announcements(world.events, "default"), lambda: world.now)
+    event = {"source": "aws.states", "detail": {"name": name, "status": status, **more}}
+    backstop.close(ExecutionEnded.model_validate(event).detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "reason"),
+    [
+        ("ABORTED", None, "the wait loop aborted: no cause"),
+        ("TIMED_OUT", None, "the wait loop timed out: no cause"),
+        ("FAILED", "the state machine is gone", "the wait loop failed: the state machine is gone"),
+    ],
+)
+def test_an_open_task_is_failed_and_announced(
+    world: World, upload: Upload, status: str, cause: str | None, reason: str
+) -> None:
+    world.pass_time(90)
+
+    close(world, world.task(upload).execution_name, status, cause=cause)
+
+    task = world.task(upload)
+    assert (task.status, task.code, task.reason) == (Status.FAILED, "execution_ended", reason)
+    assert task.entered_at[Status.FAILED] == world.now
+    (event,) = world.announced()
+    assert event["detail-type"] == "Cutout Failed"
+    assert event["detail"]["task_id"] == task.task_id
+    assert event["detail"]["reason"] == reason
+
+
+def test_an_event_delivered_twice_announces_once(world: World, upload: Upload) -> None:
+    name = world.task(upload).execution_name
+
+    close(world, name)
+    close(world, name)
+
+    assert len(world.announced()) == 1
+
+
+@pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED, Status.SUPERSEDED])
+def test_a_task_that_has_ended_is_left_as_it_is(
+    world: World, upload: Upload, ended: Status
+) -> None:
+    before = world.ledger.move(world.task(upload), ended, world.now, code="c", reason="r")
+
+    close(world, before.execution_name)
+
+    assert world.task(upload) == before
+    assert world.announced() == []
+
+
+def test_the_execution_of_another_attempt_does_not_count(world: World, upload: Upload) -> None:
+    close(world, f"{upload.task_id}-2")
+    close(world, f"{upload.task_id}-01")
+
+    assert world.task(upload).status is Status.PROCESSING
+    assert world.announced() == []
+
+
+@pytest.mark.parametrize("name", ["started-by-hand-1", "byhand", "0" * 32 + "-1"])
+def test_an_execution_of_no_task_is_nobodys(world: World, name: str) -> None:
+    close(world, name)
+
+    assert world.announced() == []
+
+
+def test_what_could_not_be_announced_is_not_written_either(world: World, upload: Upload) -> None:
+    backstop = Backstop(world.ledger, Announcements(world.events, "no-bus"), lambda: world.now)
+    detail = {"name": world.task(upload).execution_name, "status": "FAILED"}
+
+    with pytest.raises(ServiceError):
+        backstop.close(ExecutionEnded.model_validate({"detail": detail}).detail)
+    assert world.task(upload).status is Status.PROCESSING
+
+    close(world, world.task(upload).execution_name)
+    assert len(world.announced()) == 1
+
+
+def test_a_crash_between_the_two_announces_again(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> Task:
+        raise KeyboardInterrupt
+
+    name = world.task(upload).execution_name
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.ledger), "move", die)
+        with pytest.raises(KeyboardInterrupt):
+            close(world, name)
+
+    close(world, name)
+
+    assert len(world.announced()) == 2
+    assert world.task(upload).status is Status.FAILED
+
+
+def test_who_is_overtaken_leaves_the_task_alone(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*_: object, **__: object) -> Task:
+        raise StatusChanged("completed meanwhile")
+
+    monkeypatch.setattr(type(world.ledger), "move", overtaken)
+
+    close(world, world.task(upload).execution_name)
+
+    assert world.task(upload).status is Status.PROCESSING

@@ -1,0 +1,337 @@
+"""What a person's retry does, and what it never does."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from cutout.errors import ServiceError, TaskNotFound, VendorUnavailable
+from cutout.tasks import Status, Task
+from cutout.uploads import Upload
+from functions.submit import app
+from tests.pictures import jpeg
+from tests.world import World, accepted, answer, refused
+
+LOST = httpx.ReadTimeout("no answer")
+
+
+@pytest.fixture
+def upload(world: World) -> Upload:
+    return world.upload(jpeg(40, 30))
+
+
+def failed(world: World, upload: Upload, reply: httpx.Response | None = None) -> Task:
+    """A task that the vendor took and that ended without a picture."""
+    world.answers = [reply or accepted("p1")]
+    world.submission().submit(upload)
+    task = world.task(upload)
+    if task.status is Status.FAILED:
+        return task
+    return world.ledger.move(
+        task, Status.FAILED, world.now, code="timed_out", reason="the vendor had no result"
+    )
+
+
+def uncertain(world: World, upload: Upload, **settings: Any) -> Task:
+    """A task of which nobody knows whether the vendor has it."""
+    world.answers = [LOST]
+    world.submission(**settings).submit(upload)
+    return world.task(upload)
+
+
+def posts(world: World) -> int:
+    return sum(request.method == "POST" for request in world.requests)
+
+
+def retry(
+    world: World, task: Task, *, pay_again: bool = False, **settings: Any
+) -> timedelta | None:
+    """One delivery of the wish to retry the task as it was then."""
+    return world.submission(**settings).retry(
+        task.task_id, pay_again=pay_again, attempt=task.attempt
+    )
+
+
+@pytest.mark.parametrize("status", ["completed", "processing", "created", "something new"])
+def test_what_the_vendor_has_or_will_have_is_fetched_for_nothing(
+    world: World, upload: Upload, status: str
+) -> None:
+    before = failed(world, upload)
+    world.answers = [answer(id="p1", status=status)]
+
+    assert retry(world, before, pay_again=False) is None
+
+    task = world.task(upload)
+    assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p1")
+    assert (task.code, task.reason) == (None, None)
+    assert posts(world) == 1
+    assert sorted(world.executions()) == [f"{upload.task_id}-1", f"{upload.task_id}-2"]
+    assert not world.first_input(task)["await_callback"]
+
+
+def test_a_result_of_no_use_is_paid_again_by_a_persons_word(world: World, upload: Upload) -> None:
+    before = failed(world, upload)
+    world.answers = [accepted("p2")]
+
+    assert retry(world, before, pay_again=True) is None
+
+    task = world.task(upload)
+    assert (task.status, task.prediction_id) == (Status.PROCESSING, "p2")
+    assert posts(world) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(id="p1", status="failed", error="no subject"),
+        answer(id="p1", status="deleted"),
+        refused(404, "Prediction not found"),
+    ],
+)
+def test_what_the_vendor_has_not_is_sent_once_more(
+    world: World, upload: Upload, reply: httpx.Response
+) -> None:
+    before = failed(world, upload)
+    world.answers = [reply, accepted("p2")]
+
+    assert retry(world, before) is None
+
+    task = world.task(upload)
+    assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
+    assert (task.code, task.reason) == (None, None)
+    assert posts(world) == 2
+
+
+def test_what_was_refused_is_sent_once_more(world: World, upload: Upload) -> None:
+    before = failed(world, upload, refused(400, "no such model"))
+    world.answers = [accepted("p2")]
+
+    retry(world, before)
+
+    assert world.task(upload).prediction_id == "p2"
+
+
+def test_a_vendor_that_does_not_answer_changes_nothing(world: World, upload: Upload) -> None:
+    before = failed(world, upload)
+    world.answers = [refused(500)] * 3
+
+    with pytest.raises(VendorUnavailable):
+        retry(world, before)
+
+    assert world.task(upload) == before
+
+
+def test_an_uncertain_task_is_not_paid_again_unasked(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload)
+
+    assert retry(world, before) is None
+
+    assert world.task(upload) == before
+    assert posts(world) == 1
+
+
+def test_an_uncertain_task_is_paid_again_when_asked(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload)
+    world.answers = [accepted("p2")]
+
+    retry(world, before, pay_again=True)
+
+    task = world.task(upload)
+    assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
+    assert (task.code, task.reason) == (None, None)
+
+
+def test_a_wish_delivered_twice_pays_once(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload)
+    world.answers = [LOST]
+
+    retry(world, before, pay_again=True)
+    retry(world, before, pay_again=True)
+
+    assert world.task(upload).status is Status.UNCERTAIN
+    assert posts(world) == 2
+
+
+def test_after_a_paid_retry_the_policy_holds_again(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload, on_uncertain="resubmit")
+    world.answers = [LOST]
+
+    left = retry(world, before, pay_again=True, on_uncertain="resubmit")
+
+    assert left == timedelta(seconds=600)
+    world.pass_time(599)
+    assert retry(world, before, pay_again=True, on_uncertain="resubmit") == timedelta(seconds=1)
+    world.pass_time(1)
+    world.answers = [accepted("p3")]
+    retry(world, before, pay_again=True, on_uncertain="resubmit")
+    assert world.task(upload).prediction_id == "p3"
+
+
+def test_a_rejected_task_is_looked_at_again(world: World) -> None:
+    upload = world.upload(jpeg(1001, 1000))
+    world.submission().submit(upload)
+    before = world.task(upload)
+    assert before.code == "too_many_pixels"
+    world.answers = [accepted("p1")]
+
+    retry(world, before, max_megapixels=2)
+
+    assert world.task(upload).status is Status.PROCESSING
+
+
+def test_what_is_rejected_again_says_so_again(world: World) -> None:
+    upload = world.upload(b"%PDF-1.7\n", "a.pdf")
+    world.submission().submit(upload)
+    before = world.task(upload)
+    world.pass_time(60)
+
+    retry(world, before)
+
+    task = world.task(upload)
+    assert (task.status, task.code) == (Status.REJECTED, "unsupported_format")
+    assert task.entered_at[Status.REJECTED] == world.now
+    assert posts(world) == 0
+
+
+def complete(world: World, task: Task) -> Task:
+    return world.ledger.move(task, Status.COMPLETED, world.now)
+
+
+def supersede(world: World, task: Task) -> Task:
+    return world.ledger.move(task, Status.SUPERSEDED, world.now, code="superseded", reason="newer")
+
+
+@pytest.mark.parametrize("end", [complete, supersede])
+def test_what_is_done_is_left_alone(
+    world: World, upload: Upload, end: Callable[[World, Task], Task]
+) -> None:
+    world.answers = [accepted("p1")]
+    world.submission().submit(upload)
+    before = end(world, world.task(upload))
+
+    assert retry(world, before, pay_again=True) is None
+
+    assert world.task(upload) == before
+    assert len(world.executions()) == 1
+
+
+def test_an_unknown_task_is_told(world: World) -> None:
+    with pytest.raises(TaskNotFound):
+        world.submission().retry("0" * 32, pay_again=False)
+
+
+def test_without_an_attempt_the_last_one_is_meant(world: World, upload: Upload) -> None:
+    uncertain(world, upload)
+    world.answers = [accepted("p2")]
+
+    world.submission().retry(upload.task_id, pay_again=True)
+
+    assert world.task(upload).attempt == 2
+
+
+# ---------------------------------------------------------------- the message comes back
+
+
+def test_a_retry_that_has_to_wait_goes_on_when_its_message_comes_back(
+    world: World, upload: Upload
+) -> None:
+    before = failed(world, upload, refused(400, "no such model"))
+    world.answers = [refused(429)]
+    assert retry(world, before) == timedelta(seconds=60)
+    assert world.task(upload).status is Status.QUEUED
+
+    world.pass_time(60)
+    world.answers = [accepted("p2")]
+    assert retry(world, before) is None
+
+    assert world.task(upload).status is Status.PROCESSING
+
+
+def test_a_retry_that_died_before_its_execution_starts_it(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = failed(world, upload)
+    submission = world.submission()
+    world.answers = [answer(id="p1", status="completed")]
+    with monkeypatch.context() as patch:
+        patch.setattr(submission.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        with pytest.raises(ServiceError):
+            submission.retry(before.task_id, pay_again=False, attempt=before.attempt)
+    assert world.task(upload).attempt == 2
+
+    assert retry(world, before) is None
+
+    assert f"{upload.task_id}-2" in world.executions()
+
+
+def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> None:
+    """A rejected task may still hold the slot that it waited for: by now it is another's minute."""
+    first = world.upload(jpeg(50, 30), "first.jpg")
+    world.answers = [accepted("p1"), accepted("p2"), accepted("p3")]
+    submission = world.submission(images_per_minute=2)
+    submission.submit(first)
+    world.pass_time(0.001)
+    left = submission.submit(upload)
+    assert left is not None
+    world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
+    world.pass_time(left.total_seconds())
+    submission.submit(upload)
+    rejected = world.task(upload)
+    assert rejected.code == "source_gone"
+
+    world.pass_time(3600)
+    submission.submit(world.upload(jpeg(60, 30), "busy.jpg"))
+    submission.retry(rejected.task_id, pay_again=False)
+
+    assert world.task(upload).slot_at is None
+    assert posts(world) == 2
+
+
+# ---------------------------------------------------------------- the message
+
+
+@pytest.fixture
+def handled(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(app, "submission", world.submission)
+    return world
+
+
+def asked(**detail: Any) -> str:
+    return json.dumps({"detail-type": "Cutout Retry", "detail": detail})
+
+
+def test_the_message_of_a_retry_is_understood(handled: World, upload: Upload) -> None:
+    before = uncertain(handled, upload)
+    handled.answers = [accepted("p2")]
+    message = asked(task_id=before.task_id, pay_again=True, attempt=1)
+
+    assert app.handle_message(message) is None
+    assert app.handle_message(message) is None
+
+    assert handled.task(upload).prediction_id == "p2"
+    assert posts(handled) == 2
+
+
+def test_a_message_that_does_not_say_so_does_not_pay_again(handled: World, upload: Upload) -> None:
+    before = uncertain(handled, upload)
+
+    app.handle_message(asked(task_id=before.task_id))
+
+    assert handled.task(upload) == before
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [{}, {"task_id": "private"}, {"task_id": "A" * 32}, {"task_id": "0" * 32, "pay_again": "oh"}],
+)
+def test_a_message_that_is_no_retry_is_an_error_without_its_content(
+    handled: World, detail: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        app.handle_message(asked(**detail))
+
+    assert "private" not in str(caught.value)
