@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table as Printed
 
+from cutout.errors import TaskNotFound
 from cutout.ledger import Ledger
 from cutout.table import Table
 from cutout.tasks import Status, Task
@@ -43,8 +44,11 @@ def burst(stack: LocalStack, uploads: int) -> list[str]:
 def sent(ledger: Ledger, task_id: str) -> Task:
     """The task, once the vendor has it."""
     while True:
-        task = ledger.get(task_id)
-        if Status.PROCESSING in task.entered_at:
+        try:
+            task = ledger.get(task_id)
+        except TaskNotFound:  # its event is still on its way
+            task = None
+        if task and Status.PROCESSING in task.entered_at:
             return task
         time.sleep(0.5)
 
@@ -60,7 +64,6 @@ def main() -> None:
         parameters=parameters, settings=Settings(api_key=LOCAL_API_KEY, tier=tier)
     ) as stack:
         ids = burst(stack, options.uploads)
-        time.sleep(2)  # the last event is on its way to its row
         client = stack.aws.client("dynamodb")
         ledger = Ledger(Table(client, stack.environment["TASKS_TABLE"]))
         tasks = [sent(ledger, task_id) for task_id in ids]

@@ -36,7 +36,7 @@ def aws(faults: AwsFaults) -> Iterator[LocalAws]:
 def client(aws: LocalAws, service: str, attempts: int = 1) -> Any:
     """A client that is not the operator's, whose calls are spared."""
     config = Config(retries={"mode": "standard", "total_max_attempts": attempts})
-    return boto3.client(
+    return boto3.client(  # type: ignore[call-overload]
         service,
         region_name=aws.region,
         endpoint_url=aws.endpoint_url,

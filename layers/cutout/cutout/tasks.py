@@ -95,14 +95,7 @@ class Task(BaseModel):
     @property
     def upload(self) -> Upload:
         """The object that this task is about."""
-        return Upload(
-            bucket=self.bucket,
-            key=self.key,
-            version_id=self.version_id,
-            sequencer=self.sequencer,
-            etag=self.etag,
-            size=self.size,
-        )
+        return Upload.model_validate(self.model_dump(include=set(Upload.model_fields)))
 
     @property
     def awaits_callback(self) -> bool:
@@ -138,13 +131,8 @@ def new_task(
 ) -> Task:
     """The task for an upload that nobody has seen yet."""
     return Task(
+        **upload.model_dump(),
         task_id=upload.task_id,
-        bucket=upload.bucket,
-        key=upload.key,
-        version_id=upload.version_id,
-        sequencer=upload.sequencer,
-        etag=upload.etag,
-        size=upload.size,
         output_bucket=output_bucket,
         output_key=output_key,
         model=model,
