@@ -1,13 +1,15 @@
 # The same targets for people, for .ci/run and for GitHub Actions. `make help` lists them.
 PYTHON ?= python3
 PHOTO ?=
+N ?= 300
+SEED ?= 1
 PARAMETERS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test lint format build bench lock clean
+.PHONY: help setup run up test chaos lint format build bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +34,9 @@ up: $(INSTALLED) ## keep the local stack running until Ctrl-C
 
 test: $(INSTALLED) ## all tests, with coverage
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+
+chaos: $(INSTALLED) ## break everything at once and audit the result; N=300 uploads, SEED=1
+	@$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED)
 
 lint: $(INSTALLED) ## ruff, mypy, cfn-lint, sam validate
 	$(BIN)/ruff check

@@ -52,9 +52,7 @@ def put(aws: LocalAws, key: str, attempts: int = 1) -> None:
 
 
 def is_there(aws: LocalAws, key: str) -> bool:
-    answer = aws.client("dynamodb").get_item(
-        TableName=aws.outputs["Table"], Key={"id": {"S": key}}
-    )
+    answer = aws.client("dynamodb").get_item(TableName=aws.outputs["Table"], Key={"id": {"S": key}})
     return "Item" in answer
 
 

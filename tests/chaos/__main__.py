@@ -1,0 +1,61 @@
+"""Break everything at once and see that nothing is lost: python -m tests.chaos."""
+
+import argparse
+import logging
+import sys
+import time
+
+from cutout_local.aws import AwsFaults
+from tests.chaos import report
+from tests.chaos.audit import Audit, Evidence
+from tests.chaos.campaign import Campaign
+from tests.chaos.ground import ground
+from tests.chaos.plan import Plan, make_plan
+from tests.chaos.troubles import AWS_RULES, Troubles
+
+ENVIRONMENTS = 4  # processes of each function; more only wait for the stack, which is one
+DEADLINE = 25  # seconds for a prediction; the shortest that a stack so busy keeps for all others
+BOUND = 300.0  # seconds to wait, and three more for each upload
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--uploads", type=_count, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", help="write what the functions log to this file")
+    asked = parser.parse_args()
+    if asked.log:
+        logging.basicConfig(filename=asked.log, level=logging.INFO)
+    else:
+        # What goes wrong on purpose is in the table; a log would bury it.
+        logging.disable(logging.CRITICAL)
+    return fight(make_plan(asked.uploads, asked.seed))
+
+
+def fight(plan: Plan, deadline: int = DEADLINE) -> int:
+    """Carry out a plan and print how it ended; 1 if anything is as it must not be."""
+    began = time.monotonic()
+    troubles = Troubles(AwsFaults(plan.seed, AWS_RULES), plan.kills)
+    with ground(ENVIRONMENTS, deadline, troubles) as place:
+        campaign = Campaign(plan, place, troubles)
+        campaign.run(BOUND + 3 * len(plan.uploads))
+        strikes = place.end_vendor_faults()
+        evidence = Evidence(plan, campaign.uploads, place.tasks(), place.pngs(), place.books())
+    audit = Audit(evidence)
+    found = report.findings(audit, campaign)
+    for finding in found:
+        print(finding)
+    print(report.table(audit, campaign, strikes, time.monotonic() - began))
+    print(report.last_line(audit))
+    return 1 if found else 0
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 10:
+        raise argparse.ArgumentTypeError("a campaign has 10 uploads or more")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

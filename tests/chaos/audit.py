@@ -1,0 +1,206 @@
+"""Compares the bucket, the ledger and the vendor's books with what was uploaded."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from cutout.tasks import Status, Task
+from cutout.uploads import Upload
+from cutout_local.wavespeed import Fault
+from tests.chaos.files import Fate
+from tests.chaos.ground import OPEN, Png
+from tests.chaos.plan import Plan, Planned
+
+LOST, BILLED_TWICE, WRONG_IMAGE = "lost", "billed twice", "wrong image"
+UNACCOUNTED, UNEXPLAINED = "billed unknown to the ledger", "ended without a cause in the plan"
+
+_FAILURES = {  # what a fault of the vendor makes of a task
+    Fault.TASK_NEVER_ENDS: "timed_out",
+    Fault.TASK_FAILS: "prediction_failed",
+    Fault.TASK_CANCELLED: "prediction_failed",
+    Fault.TASK_TIMEOUT: "prediction_failed",
+    Fault.TASK_DELETED: "prediction_failed",
+    Fault.OUTPUT_EXPIRED: "output_gone",
+    Fault.OUTPUT_INCOMPLETE: "bad_output",
+    Fault.OUTPUT_WRONG_BYTES: "bad_output",
+    Fault.OUTPUT_NO_ALPHA: "bad_output",
+    Fault.OUTPUT_PRIVATE_REDIRECT: "output_blocked",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is there once a campaign has settled.
+
+    `uploads` by number, `tasks` by task id, `pngs` by output key. `books` as the vendor tells them,
+    each entry with the `number` in its output, if it has one.
+    """
+
+    plan: Plan
+    uploads: dict[int, Upload]
+    tasks: dict[str, Task]
+    pngs: dict[str, Png]
+    books: list[dict[str, Any]]
+
+    def task(self, planned: Planned) -> Task | None:
+        upload = self.uploads.get(planned.number)
+        return self.tasks.get(upload.task_id) if upload else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that must not be, about an upload or about none."""
+
+    what: str
+    more: str = ""
+    planned: Planned | None = None
+    task: Task | None = None
+
+    def __str__(self) -> str:
+        words = [self.what.upper(), self.more]
+        if self.planned:
+            faults = ",".join(self.planned.faults)
+            words += [f"#{self.planned.number} {self.planned.kind!r} {self.planned.key!r}", faults]
+        if self.task:
+            task = self.task
+            words += [f"task={task.task_id} attempt={task.attempt} prediction={task.prediction_id}"]
+            words += [f"status={task.status} code={task.code} reason={task.reason!r}"]
+            words += [" ".join(f"{s}@{t:%H:%M:%S.%f}" for s, t in task.entered_at.items())]
+        return " | ".join(word for word in words if word)
+
+
+@dataclass
+class Audit:
+    """Looks at the evidence when it is made. `held_bills` are of tasks that are uncertain."""
+
+    evidence: Evidence
+    findings: list[Finding] = field(default_factory=list)
+    settled_bills: int = 0
+    held_bills: int = 0
+
+    def __post_init__(self) -> None:
+        self._revisions: dict[str, list[Planned]] = defaultdict(list)
+        for planned in self.evidence.plan.uploads:
+            self._revisions[planned.key].append(planned)
+        for planned in self.evidence.plan.uploads:
+            self._check_end(planned)
+        for revisions in self._revisions.values():
+            self._check_image(revisions)
+        self._check_for_strays()
+        self._check_bills()
+
+    def count(self, what: str) -> int:
+        return sum(finding.what == what for finding in self.findings)
+
+    @property
+    def billed(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.evidence.books if not entry["refunded"]]
+
+    def _find(self, what: str, planned: Planned | None, more: str = "") -> None:
+        task = self.evidence.task(planned) if planned else None
+        self.findings.append(Finding(what, more, planned, task))
+
+    # ------------------------------------------------------------ every upload has one plain end
+
+    def _check_end(self, planned: Planned) -> None:
+        task = self.evidence.task(planned)
+        if task is None:
+            self._find(LOST, planned, "no row")
+        elif task.status in OPEN:
+            self._find(LOST, planned, "still open")
+        elif task.status is Status.COMPLETED and task.output_key not in self.evidence.pngs:
+            self._find(LOST, planned, "completed without a PNG")
+        elif not self._is_explained(planned, task):
+            self._find(UNEXPLAINED, planned)
+
+    def _is_explained(self, planned: Planned, task: Task) -> bool:
+        """Whether the file, its faults or another revision can have led to this end."""
+        match task.status:
+            case Status.REJECTED:
+                gone = planned.fate is Fate.DELETED and task.code == "source_gone"
+                return planned.fate is Fate.REJECTED or gone
+            case Status.COMPLETED:
+                return planned.fate in (Fate.COMPLETED, Fate.DELETED)
+            case Status.SUPERSEDED:
+                newer = [p for p in self._revisions[planned.key] if p.number > planned.number]
+                return any(self._was_saved(other) for other in newer)
+            case Status.FAILED:
+                return task.code in _failures_of(planned)
+            case _:  # uncertain: any function may have been killed
+                return planned.fate is not Fate.REJECTED
+
+    def _was_saved(self, planned: Planned) -> bool:
+        task = self.evidence.task(planned)
+        return task is not None and task.status in (Status.COMPLETED, Status.FAILED)
+
+    # ------------------------------------------------------------ the right picture under each key
+
+    def _check_image(self, revisions: list[Planned]) -> None:
+        tasks = {p.number: task for p in revisions if (task := self.evidence.task(p))}
+        done = [n for n, task in tasks.items() if task.status is Status.COMPLETED]
+        png = self.evidence.pngs.get(f"{revisions[0].key}.png")
+        if png is None:
+            return
+        # A task whose execution was aborted may have saved its picture first.
+        allowed = {n for n in tasks if n >= max(done, default=0) and (n in done or not done)}
+        newest = revisions[-1] if not done else next(p for p in revisions if p.number == max(done))
+        if png.number not in allowed:
+            self._find(WRONG_IMAGE, newest, f"shows upload {png.number}")
+        elif png.task_id != tasks[png.number].task_id:
+            self._find(WRONG_IMAGE, newest, f"says it is of task {png.task_id}")
+
+    def _check_for_strays(self) -> None:
+        known = {f"{key}.png" for key in self._revisions}
+        for key in self.evidence.pngs.keys() - known:
+            self._find(WRONG_IMAGE, None, f"nothing was uploaded for {key!r}")
+
+    # ------------------------------------------------------------ what was paid
+
+    def _check_bills(self) -> None:
+        by_prediction = {
+            task.prediction_id: planned
+            for planned in self.evidence.plan.uploads
+            if (task := self.evidence.task(planned)) and task.prediction_id
+        }
+        bills: Counter[Planned] = Counter()
+        for entry in self.billed:
+            known = by_prediction.get(entry["id"])
+            planned = known or self._about(entry)
+            if planned is None:
+                self._find(UNACCOUNTED, None, str(entry))
+                continue
+            bills[planned] += 1
+            self._check_bill(entry, planned, known=known is not None)
+        for planned, times in bills.items():
+            if times > 1:
+                self._find(BILLED_TWICE, planned, f"{times} times")
+
+    def _check_bill(self, entry: dict[str, Any], planned: Planned, *, known: bool) -> None:
+        if entry["number"] not in (None, planned.number):
+            self._find(WRONG_IMAGE, planned, f"prediction {entry['id']} is of {entry['number']}")
+        task = self.evidence.task(planned)
+        if known:
+            self.settled_bills += 1
+        elif task and task.status is Status.UNCERTAIN:
+            self.held_bills += 1
+        else:
+            self._find(UNACCOUNTED, planned, f"prediction {entry['id']}")
+
+    def _about(self, entry: dict[str, Any]) -> Planned | None:
+        """Which upload a bill is about: by its output, else by its key."""
+        for planned in self.evidence.plan.uploads:
+            if planned.number == entry["number"]:
+                return planned
+        for key, revisions in self._revisions.items():
+            if entry["image"].endswith(f"/{key}") and len(revisions) == 1:
+                return revisions[0]
+        return None
+
+
+def _failures_of(planned: Planned) -> set[str]:
+    codes = {_FAILURES[fault] for fault in planned.faults if fault in _FAILURES}
+    if planned.fate in (Fate.UNREADABLE, Fate.DELETED):
+        codes.add("prediction_failed")
+    if planned.aborted:
+        codes.add("execution_ended")
+    return codes

@@ -1,0 +1,183 @@
+"""What a campaign does: decided by its size and seed alone, before anything runs."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import TypeVar
+
+from cutout_local.wavespeed import Fault, FaultRule
+from tests.chaos.files import KINDS, PHOTO, Fate, Kind
+from tests.chaos.troubles import CALLS_PER_UPLOAD, Kill
+
+# Per hundred uploads. To what is left, the vendor does nothing out of the ordinary.
+ODD_FILES, FAULTS, REVISIONS, ABORTS = 27, 43, 12, 2
+KILLS, POISON, FORGERIES = 8, 3, 8
+WAVE = 12
+WITHIN = 8  # how many uploads later, at most, the same key is used again
+
+_TIMES = {  # of faults that pass; the others strike whenever they can
+    Fault.SUBMIT_RATE_LIMITED: 1,
+    Fault.SUBMIT_NO_CREDITS: 1,
+    Fault.RESULT_DROPPED: 2,
+    Fault.RESULT_RATE_LIMITED: 2,
+    Fault.RESULT_SERVER_ERROR: 4,
+    Fault.RESULT_BAD_GATEWAY: 4,
+    Fault.OUTPUT_TRUNCATED: 2,
+}
+_SECONDS = {Fault.SUBMIT_ACCEPTED_LATE: 3.0, Fault.TASK_SLOW: 5.0, Fault.WEBHOOK_LATE: 3.0}
+_ANSWER_LOST = {Fault.SUBMIT_ACCEPTED_DROPPED, Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT}
+_COMPANY = [
+    Fault.RESULT_DROPPED,
+    Fault.RESULT_SERVER_ERROR,
+    Fault.OUTPUT_TRUNCATED,
+    Fault.WEBHOOK_LOST,
+    Fault.WEBHOOK_LATE,
+    Fault.WEBHOOK_TWICE,
+    Fault.WEBHOOK_FORGED,
+]
+_POISON = [
+    "what?",
+    "{}",
+    "[]",
+    '{"detail": {"bucket": {"name": "b"}, "object": {"size": 1}}}',
+    '{"detail": {"bucket": {"name": "b"}, "object": {"key": "", "size": 1, "etag": "e"}}}',
+    '{"detail-type": "Cutout Retry", "detail": {"task_id": "../../x"}}',
+    '{"detail-type": "Cutout Retry", "detail": {"task_id": "' + "0" * 32 + '"}}',
+    "\N{PILE OF POO}" * 100,
+]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One upload. Its number is in its pixels; its event comes once, and `copies` times again."""
+
+    name: str = ""
+    number: int = 0
+    kind: str = "photo"
+    faults: tuple[Fault, ...] = ()
+    copies: int = 0
+    aborted: bool = False
+
+    @property
+    def file(self) -> Kind:
+        return KINDS.get(self.kind, PHOTO)
+
+    @property
+    def fate(self) -> Fate:
+        return self.file.fate
+
+    @property
+    def key(self) -> str:
+        return self.file.key.format(name=self.name)
+
+    @property
+    def body(self) -> bytes:
+        return self.file.make(self.number)
+
+    @property
+    def may_be_revised(self) -> bool:
+        # Of a task that never ends nobody can tell which revision it was about.
+        endless = Fault.TASK_NEVER_ENDS in self.faults
+        return self.fate is Fate.COMPLETED and not endless and not self.aborted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Uploads in their order, wave by wave; what the vendor does to them; and what else happens."""
+
+    seed: int
+    waves: tuple[tuple[Planned, ...], ...]
+    rules: tuple[FaultRule, ...]
+    kills: tuple[Kill, ...]
+    poison: tuple[str, ...]
+    forgeries: int
+
+    @property
+    def uploads(self) -> list[Planned]:
+        return [upload for wave in self.waves for upload in wave]
+
+
+def make_plan(uploads: int, seed: int) -> Plan:
+    dice = random.Random(f"{uploads} {seed}")  # noqa: S311
+    revisions = _share(uploads, REVISIONS)
+    first = _first_uploads(uploads - revisions, dice)
+    everything = _numbered(_with_revisions(first, revisions, dice), dice)
+    waves = [tuple(everything[at : at + WAVE]) for at in range(0, uploads, WAVE)]
+    return Plan(
+        seed=seed,
+        waves=tuple(waves),
+        rules=tuple(rule for upload in first for rule in _rules(upload)),
+        kills=tuple(_kill(uploads, dice) for _ in range(_share(uploads, KILLS))),
+        poison=_poison(_share(uploads, POISON), dice),
+        forgeries=_share(uploads, FORGERIES),
+    )
+
+
+def _share(uploads: int, per_hundred: int) -> int:
+    return max(1, round(uploads * per_hundred / 100))
+
+
+def _picked(all_: Sequence[T], count: int, dice: random.Random) -> Iterator[T]:
+    """As many, in any order, each about as often as any other."""
+    return islice(cycle(dice.sample(all_, len(all_))), count)
+
+
+def _first_uploads(count: int, dice: random.Random) -> list[Planned]:
+    odd = [Planned(kind=kind) for kind in _picked(list(KINDS), _share(count, ODD_FILES), dice)]
+    faulty = [
+        Planned(faults=_with_company(fault, dice))
+        for fault in _picked(list(Fault), _share(count, FAULTS), dice)
+    ]
+    # Slow, so that there is a wait loop to abort.
+    aborted = [Planned(faults=(Fault.TASK_SLOW,), aborted=True)] * _share(count, ABORTS)
+    special = [*odd, *faulty, *aborted]
+    mixed = special + [Planned()] * (count - len(special))
+    dice.shuffle(mixed)
+    return [replace(upload, name=f"u{place:05}") for place, upload in enumerate(mixed)]
+
+
+def _with_company(fault: Fault, dice: random.Random) -> tuple[Fault, ...]:
+    """Half of the lost answers lose their webhook too; others have a third chance of more."""
+    if fault in _ANSWER_LOST:
+        return (fault, Fault.WEBHOOK_LOST) if dice.random() < 1 / 2 else (fault,)
+    if dice.random() < 1 / 3:
+        return (fault, dice.choice([other for other in _COMPANY if other != fault]))
+    return (fault,)
+
+
+def _with_revisions(first: list[Planned], count: int, dice: random.Random) -> list[Planned]:
+    everything = list(first)
+    candidates = [upload for upload in first if upload.may_be_revised]
+    for _ in range(count):
+        again = dice.choice(candidates)
+        after = max(place for place, upload in enumerate(everything) if upload.name == again.name)
+        everything.insert(after + 1 + dice.randrange(WITHIN), again)
+    return everything
+
+
+def _numbered(uploads: list[Planned], dice: random.Random) -> list[Planned]:
+    return [
+        replace(upload, number=number, copies=dice.choice([0, 0, 1, 1, 2, 3]))
+        for number, upload in enumerate(uploads)
+    ]
+
+
+def _rules(upload: Planned) -> Iterator[FaultRule]:
+    for fault in upload.faults:
+        more = {"seconds": _SECONDS[fault]} if fault in _SECONDS else {}
+        yield FaultRule(fault=fault, match=upload.name, times=_TIMES.get(fault), **more)
+
+
+def _kill(uploads: int, dice: random.Random) -> Kill:
+    where = dice.choice(list(CALLS_PER_UPLOAD))
+    nth = 1 + dice.randrange(max(1, round(uploads * CALLS_PER_UPLOAD[where])))
+    return Kill(*where, nth=nth, carried_out=dice.random() < 1 / 2)
+
+
+def _poison(count: int, dice: random.Random) -> tuple[str, ...]:
+    # White space tells equal ones apart and changes no meaning.
+    return tuple(
+        text + " " * place for place, text in enumerate(_picked(_POISON, count, dice), start=1)
+    )

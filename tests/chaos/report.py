@@ -1,0 +1,110 @@
+"""The table that a campaign ends with."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from cutout.tasks import Status
+from tests.chaos.audit import (
+    BILLED_TWICE,
+    LOST,
+    UNACCOUNTED,
+    UNEXPLAINED,
+    WRONG_IMAGE,
+    Audit,
+    Finding,
+)
+from tests.chaos.campaign import Campaign
+from tests.chaos.plan import Planned
+from tests.chaos.strangers import let_in
+
+POISON_GONE, FORGED = "poison in no queue", "forged callback let in"
+Row = tuple[str, object]
+
+
+def findings(audit: Audit, campaign: Campaign) -> list[Finding]:
+    """Everything that must not be."""
+    poison = campaign.plan.poison
+    missing = [Finding(POISON_GONE, repr(body)) for body in poison if body not in campaign.poisoned]
+    forged = [Finding(FORGED, what) for what in let_in(campaign.knocks)]
+    return [*audit.findings, *missing, *forged]
+
+
+def table(audit: Audit, campaign: Campaign, strikes: Mapping[str, int], seconds: float) -> str:
+    rows = [
+        *_ends(audit),
+        ("", ""),
+        *_bills(audit),
+        ("", ""),
+        *_deeds(campaign),
+        ("strikes of the vendor's faults", sum(strikes.values())),
+        *((f"  {fault}", count) for fault, count in strikes.items()),
+        ("time", f"{seconds:.0f} s"),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:{width}}  {value}".rstrip() for label, value in rows)
+
+
+def last_line(audit: Audit) -> str:
+    ends = _by_status(audit)
+    return " ".join(
+        [
+            f"uploads={len(audit.evidence.plan.uploads)}",
+            f"completed={ends[Status.COMPLETED]}",
+            f"rejected={ends[Status.REJECTED]}",
+            f"failed={ends[Status.FAILED]}",
+            f"lost={audit.count(LOST)}",
+            f"billed_twice={audit.count(BILLED_TWICE)}",
+            f"wrong_image={audit.count(WRONG_IMAGE)}",
+        ]
+    )
+
+
+def _ends(audit: Audit) -> Iterator[Row]:
+    uploads, ends = audit.evidence.plan.uploads, _by_status(audit)
+    yield "uploads", f"{len(uploads)} ({len({planned.key for planned in uploads})} keys)"
+    for status in (Status.COMPLETED, Status.SUPERSEDED):
+        yield f"  {status}", ends[status]
+    for status in (Status.REJECTED, Status.FAILED, Status.UNCERTAIN):
+        yield f"  {status}", ends[status]
+        for code, count in sorted(_by_code(audit, status).items()):
+            yield f"    {code}", count
+    for what in (LOST, WRONG_IMAGE, UNEXPLAINED):
+        yield f"  {what}", audit.count(what)
+
+
+def _bills(audit: Audit) -> Iterator[Row]:
+    books = audit.evidence.books
+    yield "accepted by the vendor", len(books)
+    yield "  refunded, for the vendor failed", len(books) - len(audit.billed)
+    yield "  billed", len(audit.billed)
+    yield "    to a task that knows its prediction", audit.settled_bills
+    yield "    to a task that is uncertain", audit.held_bills
+    yield f"    {UNACCOUNTED}", audit.count(UNACCOUNTED)
+    yield f"  {BILLED_TWICE}", audit.count(BILLED_TWICE)
+
+
+def _deeds(campaign: Campaign) -> Iterator[Row]:
+    troubles = campaign.troubles
+    yield from sorted(campaign.did.items())
+    yield "poison, all in the dead-letter queue", len(campaign.poisoned)
+    yield "functions killed", f"{len(troubles.killed)} of {len(troubles.kills)} planned"
+    yield from (
+        (f"  {name}", n) for name, n in Counter(k.function for k in troubles.killed).items()
+    )
+    yield "calls to AWS that failed", sum(troubles.faults.struck.values())
+    yield from ((f"  {what}", count) for what, count in sorted(troubles.faults.struck.items()))
+    yield "callbacks of strangers", sum(campaign.knocks.values())
+    yield from ((f"  {what}", count) for what, count in sorted(campaign.knocks.items()))
+
+
+def _by_status(audit: Audit) -> Counter[Status]:
+    return Counter(task.status for task in map(audit.evidence.task, _uploads(audit)) if task)
+
+
+def _by_code(audit: Audit, status: Status) -> Counter[str]:
+    tasks = map(audit.evidence.task, _uploads(audit))
+    return Counter(str(task.code) for task in tasks if task and task.status is status)
+
+
+def _uploads(audit: Audit) -> list[Planned]:
+    return audit.evidence.plan.uploads

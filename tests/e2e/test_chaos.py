@@ -1,0 +1,17 @@
+"""A small campaign; `make chaos` is the large one."""
+
+import pytest
+
+from tests.chaos.__main__ import fight
+from tests.chaos.plan import make_plan
+
+
+def test_nothing_is_lost_or_paid_twice_when_everything_breaks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    findings = fight(make_plan(20, seed=4), deadline=10)
+
+    printed = capsys.readouterr().out
+    assert findings == 0, printed
+    assert printed.endswith("lost=0 billed_twice=0 wrong_image=0\n")
+    assert "uploads=20 " in printed
