@@ -35,6 +35,7 @@ _TIMEOUTS = {
 }
 _VISIBILITY_SECONDS = "5"
 _LONGEST_RECEIVE = 2.5  # seconds that a poller of the local stack waits for messages, and more
+_RETRY_SPEED = 4
 _TAP = "chaos-tap"
 _NEW = "Object Created"
 OPEN = (Status.QUEUED, Status.SUBMITTING, Status.PROCESSING)
@@ -76,6 +77,7 @@ class Ground:
         self._sqs = stack.aws.client("sqs")
         self._states = stack.aws.client("stepfunctions")
         self._shorten_timeouts()
+        self._shorten_retries()
         self._upload_rule = self._find_upload_rule()
         self._tap_url = self._tap_events()
 
@@ -99,6 +101,11 @@ class Ground:
             Attributes={"VisibilityTimeout": _VISIBILITY_SECONDS},
         )
         time.sleep(_LONGEST_RECEIVE)  # one that began before hides messages for the old time
+
+    def _shorten_retries(self) -> None:
+        naps = self.aws._machines.naps  # the waits of the state machine's Retry
+        nap = naps.sleep
+        naps.sleep = lambda seconds: nap(seconds / _RETRY_SPEED)
 
     def _find_upload_rule(self) -> dict[str, Any]:
         rules: list[dict[str, Any]] = self._events.list_rules()["Rules"]

@@ -7,12 +7,14 @@ from cutout.errors import CutoutError, NotNow, code_of
 
 
 def all_errors() -> list[type[CutoutError]]:
+    """Those of the module; other packages may add their own."""
     found, left = [], [CutoutError]
     while left:
         error = left.pop()
         found.append(error)
         left.extend(error.__subclasses__())
-    return sorted(found, key=lambda error: error.__name__)
+    ours = [error for error in found if error.__module__ == errors.__name__]
+    return sorted(ours, key=lambda error: error.__name__)
 
 
 def ancestors_drawn_in(tree: str) -> dict[str, str]:

@@ -637,7 +637,7 @@ def test_the_promise_is_kept_whatever_happens(policy: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 60,
+            max_examples=EXAMPLES or 40,
             stateful_step_count=40,
             derandomize=not EXAMPLES,
             database=None,
