@@ -32,9 +32,10 @@ run: $(INSTALLED) ## cut out PHOTO (files and folders; a sample if left out), PN
 up: $(INSTALLED) ## keep the local stack running until Ctrl-C
 	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %)
 
-# More workers than cores: the tests of the whole stack mostly wait.
+# More workers than cores, and in the order of folders: the tests of the whole stack mostly wait,
+# and must not be left for the end.
 test: $(INSTALLED) ## all tests, with coverage
-	$(BIN)/pytest -n 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 chaos: $(INSTALLED) ## break everything at once and audit the result; N=300 uploads, SEED=1
 	@$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED)
