@@ -1,9 +1,24 @@
+from typing import get_type_hints
+
 import pytest
 
 from cutout.errors import IllegalTransition
-from cutout.tasks import TRANSITIONS, Status, check_transition
+from cutout.tasks import TRANSITIONS, Status, Task, TaskChanges, check_transition
 
 ENDED = [Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.SUPERSEDED]
+
+
+def test_a_status_is_open_or_ended_or_uncertain() -> None:
+    assert [status for status in Status if status.ended] == ENDED
+    assert {status for status in Status if status.open} == set(Status) - {
+        *ENDED,
+        Status.UNCERTAIN,
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), get_type_hints(TaskChanges).items())
+def test_what_a_step_may_write_is_a_field_of_the_task(name: str, kind: type) -> None:
+    assert kind | None == get_type_hints(Task)[name] | None
 
 
 def test_every_status_has_its_transitions() -> None:

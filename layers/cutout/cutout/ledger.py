@@ -4,13 +4,20 @@ Items are flat JSON of `Task`, plus two attributes for the indexes: `object` (bu
 `open_status` (the status, only while an operator may have to look at the task).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 from cutout.errors import ConditionFailed, StatusChanged, TaskNotFound
 from cutout.table import Item, Table
-from cutout.tasks import WATCHED, Status, Task, check_reopening, check_transition
+from cutout.tasks import (
+    WATCHED,
+    Status,
+    Task,
+    TaskChanges,
+    check_reopening,
+    check_transition,
+)
 
 
 class Ledger:
@@ -39,7 +46,7 @@ class Ledger:
         items = self._table.query("by-object", "object", f"{bucket}/{key}")
         return [Task.model_validate(item) for item in items]
 
-    def move(self, task: Task, to: Status, now: datetime, **changes: Any) -> Task:
+    def move(self, task: Task, to: Status, now: datetime, **changes: Unpack[TaskChanges]) -> Task:
         """Take one step of the transition table, writing `changes` with it.
 
         Raises `StatusChanged` if the task has left the status or the attempt it was read in.
@@ -47,12 +54,12 @@ class Ledger:
         check_transition(task.status, to)
         return self._enter(task, to, now, changes)
 
-    def reopen(self, task: Task, to: Status, now: datetime, **changes: Any) -> Task:
+    def reopen(self, task: Task, to: Status, now: datetime, **changes: Unpack[TaskChanges]) -> Task:
         """Take an ended task back to work because a person said so. Raises as `move` does."""
         check_reopening(task.status, to)
         return self._enter(task, to, now, changes)
 
-    def amend(self, task: Task, **changes: Any) -> Task:
+    def amend(self, task: Task, **changes: Unpack[TaskChanges]) -> Task:
         """Write changes to a task that stays where it is. Raises `StatusChanged`."""
         return self._write(task, task.model_copy(update=changes), changes)
 
@@ -94,7 +101,7 @@ class Ledger:
             },
         )
 
-    def _enter(self, task: Task, to: Status, now: datetime, changes: Mapping[str, Any]) -> Task:
+    def _enter(self, task: Task, to: Status, now: datetime, changes: TaskChanges) -> Task:
         entered = {"status": to, "entered_at": task.entered_at | {to: now}}
         changed = task.model_copy(update={**entered, **changes})
         return self._write(task, changed, {*entered, "open_status", *changes})

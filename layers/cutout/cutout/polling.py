@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Unpack
 
 from pydantic import BaseModel
 
@@ -16,7 +17,7 @@ from cutout.ledger import Ledger
 from cutout.observability import count_task, logger
 from cutout.settings import PollSettings
 from cutout.storage import Storage
-from cutout.tasks import Status, Task
+from cutout.tasks import Status, Task, TaskChanges
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import Prediction, PredictionStatus
 from cutout.wavespeed.outputs import Outputs
@@ -87,7 +88,7 @@ class Polling:
             self.latencies.remember(task, inference_ms)
         return completed
 
-    def _end(self, task: Task, status: Status, **changes: object) -> Task:
+    def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
         ended = self.ledger.move(task, status, self.clock(), **changes)
         count_task(status)
         return ended

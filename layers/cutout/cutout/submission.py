@@ -7,6 +7,7 @@ from there. `submitting` is written before the POST, so that a POST is never sen
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Unpack
 
 from cutout import images, naming, schedule
 from cutout.announcements import Announcements
@@ -28,13 +29,11 @@ from cutout.observability import count_task, logger
 from cutout.options import Options, overridden
 from cutout.settings import OnUncertain, SubmitSettings
 from cutout.storage import Storage
-from cutout.tasks import REOPENINGS, Status, Task, new_task
+from cutout.tasks import REOPENINGS, Status, Task, TaskChanges, new_task
 from cutout.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import PredictionStatus
 from cutout.workflow import Workflow
-
-_NO_REASON: dict[str, None] = {"code": None, "reason": None}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ class Submission:
                     self.clock(),
                     attempt=task.attempt + 1,
                     callback_expected=False,
-                    **_NO_REASON,
+                    code=None,
+                    reason=None,
                 )
             if task.status in REOPENINGS and (pay_again or task.status is not Status.UNCERTAIN):
                 return self.ledger.reopen(
@@ -222,7 +222,7 @@ class Submission:
     def _settle(self, task: Task) -> timedelta | None:
         """Decide about a task of which nobody knows whether it was accepted."""
         if task.called_back_at:
-            self._go_on(task, first_wait=0, **_NO_REASON)
+            self._go_on(task, first_wait=0, code=None, reason=None)
             return None
         if self.settings.on_uncertain is OnUncertain.HOLD:
             return None
@@ -231,16 +231,16 @@ class Submission:
             return left
         return self._send(self.ledger.move(task, Status.QUEUED, self.clock()))
 
-    def _go_on(self, task: Task, first_wait: int | None, **changes: object) -> None:
+    def _go_on(self, task: Task, first_wait: int | None, **changes: Unpack[TaskChanges]) -> None:
         """The vendor has the task: write that down, and wait for the result."""
         task = self.ledger.move(task, Status.PROCESSING, self.clock(), **changes)
         self._start(task, first_wait)
 
     def _queue_again(self, task: Task, error: NotNow) -> timedelta:
         wait = timedelta(seconds=error.wait_seconds)
-        later = {"slot_at": None, "submit_after": self.clock() + wait}
+        later: TaskChanges = {"slot_at": None, "submit_after": self.clock() + wait}
         if task.status is Status.QUEUED:
-            self.ledger.amend(task, code=error.code, reason=str(error), **later)
+            self.ledger.amend(task, **_because(error, later))
         else:
             self._move(task, Status.QUEUED, error, **later)
         return wait
@@ -257,11 +257,12 @@ class Submission:
         wait = schedule.next_wait(timedelta(), 0, self.latencies.recent(task.model))
         return max(wait, self.settings.webhook_fallback_seconds) if task.awaits_callback else wait
 
-    def _move(self, task: Task, to: Status, error: CutoutError, **changes: object) -> Task:
-        reason = str(error)
-        moved = self.ledger.move(task, to, self.clock(), code=error.code, reason=reason, **changes)
+    def _move(
+        self, task: Task, to: Status, error: CutoutError, **changes: Unpack[TaskChanges]
+    ) -> Task:
+        moved = self.ledger.move(task, to, self.clock(), **_because(error, changes))
         count_task(to)
-        logger.warning("the task is %s", to, code=error.code, reason=reason)
+        logger.warning("the task changed its status", status=to, code=error.code, reason=str(error))
         return moved
 
     def _new_task(self, upload: Upload) -> Task:
@@ -293,3 +294,7 @@ class Submission:
 def _left(until: datetime | None, now: datetime) -> timedelta | None:
     """How long it is until a time; None if it has come."""
     return until - now if until and until > now else None
+
+
+def _because(error: CutoutError, changes: TaskChanges) -> TaskChanges:
+    return {**changes, "code": error.code, "reason": str(error)}

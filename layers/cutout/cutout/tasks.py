@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypedDict
 
 from pydantic import BaseModel, Field
 
@@ -22,6 +23,16 @@ class Status(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a task stays here, unless a person asks for a retry."""
+        return not TRANSITIONS[self]
+
+    @property
+    def open(self) -> bool:
+        """Whether a task goes on from here by itself; an uncertain one may wait for a person."""
+        return not self.ended and self is not Status.UNCERTAIN
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -119,6 +130,23 @@ class Task(BaseModel):
     def deadline(self, seconds: int) -> datetime:
         """When to stop waiting for the vendor, counted from the submit."""
         return self.entered_at[Status.PROCESSING] + timedelta(seconds=seconds)
+
+
+class TaskChanges(TypedDict, total=False):
+    """The fields of a `Task` that a step may write; `ledger` enters status and times by itself."""
+
+    attempt: int
+    lease_until: datetime
+    slot_at: datetime | None
+    submit_after: datetime | None
+    model: str
+    prediction_id: str | None
+    callback_expected: bool
+    called_back_at: datetime | None
+    task_token: str | None
+    inference_ms: int
+    code: str | None
+    reason: str | None
 
 
 def new_task(
