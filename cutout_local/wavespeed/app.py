@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from cutout.wavespeed.contract import ErrorAnswer
 from cutout_local.wavespeed import faults
 from cutout_local.wavespeed.backend import Backend
+from cutout_local.wavespeed.contract import ErrorAnswer
 from cutout_local.wavespeed.errors import InternalError, Refusal
 from cutout_local.wavespeed.pool import CutOut
 from cutout_local.wavespeed.routes import catalogue, control, files, predictions

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import httpx
 
-from cutout.wavespeed.contract import MODEL_NOT_FOUND, PredictionStatus, SubmitRequest
+from cutout.wavespeed.contract import PredictionStatus, SubmitRequest
 from cutout_local.wavespeed.account import Account
+from cutout_local.wavespeed.contract import MODEL_NOT_FOUND
 from cutout_local.wavespeed.errors import BadRequest, NotFound
 from cutout_local.wavespeed.faults import Asked, Faults
 from cutout_local.wavespeed.media import Fetcher, is_web_url, web_client

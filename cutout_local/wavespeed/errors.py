@@ -21,11 +21,11 @@ TaskFailure             a task that ends as failed
 └── Interrupted         ends as cancelled, timeout or deleted
 """
 
-from cutout.wavespeed.contract import (
+from cutout.wavespeed.contract import PredictionStatus
+from cutout_local.wavespeed.contract import (
     CONCURRENCY_LIMIT,
     INSUFFICIENT_CREDITS,
     PREDICTION_NOT_FOUND,
-    PredictionStatus,
     TaskCode,
 )
 

@@ -9,8 +9,8 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cutout.wavespeed.contract import Envelope, ErrorAnswer
 from cutout_local.wavespeed.backend import Backend
+from cutout_local.wavespeed.contract import Envelope, ErrorAnswer
 from cutout_local.wavespeed.errors import InternalError, LimitReached, NoCredits, Unauthorized
 from cutout_local.wavespeed.faults import HEADER, Asked, Fault, parse_header
 

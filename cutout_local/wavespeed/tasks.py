@@ -9,15 +9,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from cutout.wavespeed.contract import (
-    History,
-    HistoryRequest,
-    Links,
-    Prediction,
-    PredictionStatus,
-    SubmitRequest,
-    Timings,
-)
+from cutout.wavespeed.contract import Links, Prediction, PredictionStatus, SubmitRequest, Timings
+from cutout_local.wavespeed.contract import History, HistoryRequest
 from cutout_local.wavespeed.errors import PredictionNotFound
 from cutout_local.wavespeed.faults import Asked
 from cutout_local.wavespeed.worker import Outcome

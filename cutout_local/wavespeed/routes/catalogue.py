@@ -2,16 +2,8 @@
 
 from fastapi import APIRouter, Depends
 
-from cutout.wavespeed.contract import (
-    Balance,
-    Envelope,
-    ModelInfo,
-    Price,
-    PriceRequest,
-    SubmitRequest,
-    UnitPrice,
-    WebhookSecret,
-)
+from cutout.wavespeed.contract import Price, PriceRequest, SubmitRequest, WebhookSecret
+from cutout_local.wavespeed.contract import Balance, Envelope, ModelInfo, UnitPrice
 from cutout_local.wavespeed.http import REFUSED, UNAUTHORIZED, BackendOf, require_key, success
 from cutout_local.wavespeed.settings import Model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, Request, Response, UploadFile
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 
-from cutout.wavespeed.contract import (
+from cutout_local.wavespeed.contract import (
     Envelope,
     Media,
     UploadInstruction,

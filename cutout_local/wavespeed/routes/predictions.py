@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from cutout.wavespeed.contract import (
+from cutout.wavespeed.contract import Prediction, PredictionStatus, SubmitRequest
+from cutout_local.wavespeed.backend import Backend
+from cutout_local.wavespeed.contract import (
     WEBHOOK_WITH_BASE64,
     BareError,
     Deleted,
@@ -16,12 +18,8 @@ from cutout.wavespeed.contract import (
     ErrorAnswer,
     History,
     HistoryRequest,
-    Prediction,
-    PredictionStatus,
-    SubmitRequest,
     TaskCode,
 )
-from cutout_local.wavespeed.backend import Backend
 from cutout_local.wavespeed.faults import Fault
 from cutout_local.wavespeed.http import (
     BROKEN,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cutout.wavespeed.contract import Envelope, Prediction, PredictionStatus, SubmitRequest
+from cutout.wavespeed.contract import Prediction, PredictionStatus, SubmitRequest
+from cutout_local.wavespeed.contract import Envelope
 
 ID = "0123456789abcdef0123456789abcdef"
 

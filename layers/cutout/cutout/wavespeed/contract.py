@@ -1,4 +1,6 @@
-"""The WaveSpeedAI HTTP contract as pydantic models, shared by the client and the local server.
+"""What the pipeline uses of the WaveSpeedAI HTTP contract, as pydantic models.
+
+The local server speaks the rest too: `cutout_local/wavespeed/contract.py`.
 
 Answers of the live API vary (null lists, objects where strings are documented, unknown statuses),
 so parsing is tolerant; what the models give out is always the documented form.
@@ -8,18 +10,9 @@ Source: https://wavespeed.ai/docs and the model page of `wavespeed-ai/image-back
 import hmac
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-INSUFFICIENT_CREDITS = "Insufficient credits. Please top up your account to continue."
-CONCURRENCY_LIMIT = "You have reached your concurrency limit"
-MODEL_NOT_FOUND = "model not found"
-PREDICTION_NOT_FOUND = "Prediction not found"
-WEBHOOK_WITH_BASE64 = (
-    "webhook callback does not support base64 output, "
-    "please use the normal API to use base64 output"
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
@@ -57,20 +50,8 @@ _ENDED = {
 }
 
 
-class TaskCode:
-    """Codes in `data.code`; the status, never the code, decides whether a prediction has ended."""
-
-    MODERATION = 1200
-    MISSING_PARAMETER = 1400
-    INVALID_PARAMETER = 1401
-    MEDIA_NOT_FETCHED = 1402
-    EXECUTION = 1403
-    CREDITS = 1407
-    SERVER = 5000
-    SYNC_TIMEOUT = 5004
-
-
-def _list(value: Any) -> Any:
+def or_empty(value: Any) -> Any:
+    """A list that may come as null."""
     return [] if value is None else value
 
 
@@ -96,34 +77,30 @@ Output = Annotated[str, BeforeValidator(_output)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
 """A point in time; without a zone it is read as UTC."""
 
-Data = TypeVar("Data")
 
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class Links(_Answer):
+class Links(BaseModel):
     """Where to ask for the result."""
 
     get: str = ""
 
 
-class Timings(_Answer):
+class Timings(BaseModel):
     """How long the model ran, in milliseconds."""
 
     inference: Annotated[int, BeforeValidator(_whole)] = 0
 
 
-class Prediction(_Answer):
+class Prediction(BaseModel):
     """One task at the vendor: what the submit, the result and the webhook carry."""
 
     id: str
     model: str = ""
     status: PredictionStatus
-    outputs: Annotated[list[Output], BeforeValidator(_list)] = Field(default_factory=list)
+    outputs: Annotated[list[Output], BeforeValidator(or_empty)] = Field(default_factory=list)
     urls: Annotated[Links, BeforeValidator(lambda v: v or {})] = Links()
-    has_nsfw_contents: Annotated[list[bool], BeforeValidator(_list)] = Field(default_factory=list)
+    has_nsfw_contents: Annotated[list[bool], BeforeValidator(or_empty)] = Field(
+        default_factory=list
+    )
     created_at: Moment | None = None
     error: Annotated[str, BeforeValidator(_error_text)] = ""
     code: int | None = None
@@ -138,64 +115,6 @@ class SubmitRequest(BaseModel):
     enable_sync_mode: bool = False
 
 
-class Envelope(_Answer, Generic[Data]):
-    """What every answer is wrapped in; `code` mirrors the HTTP status."""
-
-    code: int = 200
-    message: str = ""
-    data: Data | None = None
-
-
-class ErrorAnswer(_Answer):
-    """The body of a refusal; `code` mirrors the HTTP status."""
-
-    code: int
-    message: str = ""
-
-
-class BareError(_Answer):
-    """The other known body of a refusal: a webhook asked for together with base64 output."""
-
-    error: str
-
-
-class HistoryRequest(BaseModel):
-    """Which predictions of the last seven days to list, newest first."""
-
-    page: int = Field(default=1, ge=1)
-    page_size: int = Field(default=20, ge=1, le=100)
-    model: str | None = None
-    status: PredictionStatus | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-
-
-class History(_Answer):
-    """One page of predictions; they carry no input and no caller's reference."""
-
-    page: int
-    total: int | None = None
-    items: Annotated[list[Prediction], BeforeValidator(_list)] = Field(default_factory=list)
-
-
-class DeleteRequest(BaseModel):
-    """Which predictions to delete."""
-
-    ids: list[str]
-
-
-class Deleted(_Answer):
-    """How many predictions a delete removed."""
-
-    deleted_count: int
-
-
-class Balance(_Answer):
-    """The account's credits, in USD."""
-
-    balance: float
-
-
 class PriceRequest(BaseModel):
     """Which call to price: the model and what would be submitted."""
 
@@ -203,7 +122,7 @@ class PriceRequest(BaseModel):
     inputs: dict[str, Any] = Field(default_factory=dict)
 
 
-class Price(_Answer):
+class Price(BaseModel):
     """What one call costs, before and after the account's discount."""
 
     model_id: str = ""
@@ -213,63 +132,10 @@ class Price(_Answer):
     currency: str = "USD"
 
 
-class UnitPrice(_Answer):
-    """What one call costs, as the older endpoint says it."""
-
-    model_id: str = ""
-    unit_price: float
-    currency: str = "USD"
-
-
-class ModelInfo(_Answer):
-    """A model of the catalogue; `api_schema` holds the JSON schema of its request."""
-
-    model_id: str
-    name: str = ""
-    description: str = ""
-    type: str = ""
-    base_price: float = 0
-    formula: str = ""
-    sort_order: int = 0
-    api_schema: dict[str, Any] = Field(default_factory=dict)
-
-
-class WebhookSecret(_Answer):
+class WebhookSecret(BaseModel):
     """The key that webhooks are signed with, `whsec_` in front."""
 
     secret: str = Field(min_length=len("whsec_") + 1)  # anybody can sign with an empty key
-
-
-class UploadRequest(BaseModel):
-    """A file that is to be uploaded; `size` in bytes."""
-
-    filename: str
-    size: int = Field(ge=0)
-    content_type: str | None = None
-
-
-class UploadInstruction(_Answer):
-    """How to send the bytes: exactly these headers, and no API key."""
-
-    method: str
-    url: str
-    headers: dict[str, str] = Field(default_factory=dict)
-    expires_at: Moment | None = None
-
-
-class Media(_Answer):
-    """An uploaded file; `download_url` can be the `image` of a submit, `size` is in bytes."""
-
-    type: str = ""
-    download_url: str
-    filename: str = ""
-    size: int = 0
-
-
-class UploadTicket(Media):
-    """A file whose bytes are still to be sent."""
-
-    upload: UploadInstruction
 
 
 def sign_webhook(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
