@@ -8,6 +8,7 @@ from cutout.errors import (
     BadOutput,
     OutputGone,
     PredictionFailed,
+    PredictionMissing,
     PredictionNotFound,
     TaskNotFound,
     TimedOut,
@@ -16,7 +17,7 @@ from cutout.errors import (
 from cutout.tasks import Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
 from tests.pictures import jpeg, png
-from tests.world import BASE_URL, WEBHOOK_URL, World, accepted, answer, download, refused
+from tests.world import BASE_URL, WEBHOOK_URL, Reply, World, accepted, answer, download, refused
 
 OUTPUT = f"{BASE_URL}/out.png"
 
@@ -248,18 +249,15 @@ def test_a_result_after_the_deadline_is_still_taken(world: World, task: Task) ->
     assert world.polling().poll(task.task_id).status is Status.COMPLETED
 
 
-def test_a_bad_moment_of_the_vendor_is_asked_about_again(world: World, task: Task) -> None:
-    world.answers = [
-        httpx.Response(502, html="<h1>Bad Gateway</h1>"),
-        httpx.ReadTimeout("slow"),
-        answer(id="p1", status="processing"),
-    ]
-
-    assert world.polling().poll(task.task_id).status is Status.PROCESSING
-
-
-def test_a_bad_hour_of_the_vendor_is_told_to_the_state_machine(world: World, task: Task) -> None:
-    world.answers = [httpx.Response(503)] * 3
+@pytest.mark.parametrize(
+    "reply",
+    [httpx.Response(502, html="<h1>Bad Gateway</h1>"), httpx.ReadTimeout("slow")],
+    ids=["bad gateway", "timeout"],
+)
+def test_a_vendor_that_fails_is_left_to_the_state_machines_retry(
+    world: World, task: Task, reply: Reply
+) -> None:
+    world.answers = [reply]
 
     with pytest.raises(VendorUnavailable):
         world.polling().poll(task.task_id)
@@ -275,3 +273,12 @@ def test_a_prediction_that_the_vendor_does_not_know_is_told(world: World, task: 
 def test_a_task_that_is_not_in_the_ledger_is_told(world: World) -> None:
     with pytest.raises(TaskNotFound):
         world.polling().poll("nobody")
+
+
+def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
+    world: World, task: Task
+) -> None:
+    world.ledger.amend(task, prediction_id=None)
+
+    with pytest.raises(PredictionMissing):
+        world.polling().poll(task.task_id)

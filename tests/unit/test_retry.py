@@ -9,12 +9,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from cutout.errors import ServiceError, TaskNotFound, VendorUnavailable
+from cutout.errors import ServiceError, TaskNotFound
 from cutout.tasks import Status, Task
 from cutout.uploads import Upload
 from functions.submit import app
 from tests.pictures import jpeg
-from tests.world import World, accepted, answer, refused
+from tests.world import Reply, World, accepted, answer, refused
 
 LOST = httpx.ReadTimeout("no answer")
 
@@ -115,14 +115,28 @@ def test_what_was_refused_is_sent_once_more(world: World, upload: Upload) -> Non
     assert world.task(upload).prediction_id == "p2"
 
 
-def test_a_vendor_that_does_not_answer_changes_nothing(world: World, upload: Upload) -> None:
+@pytest.mark.parametrize(
+    ("reply", "seconds"),
+    [
+        (refused(500), 60),
+        (httpx.ConnectError("no route"), 60),
+        (refused(429), 60),
+        (refused(401), 900),
+    ],
+    ids=["a vendor that fails", "no connection", "the rate limit", "a refused key"],
+)
+def test_while_the_vendor_cannot_be_asked_the_retry_waits(
+    world: World, upload: Upload, reply: Reply, seconds: int
+) -> None:
     before = failed(world, upload)
-    world.answers = [refused(500)] * 3
+    world.answers = [reply]
 
-    with pytest.raises(VendorUnavailable):
-        retry(world, before)
-
+    assert retry(world, before) == timedelta(seconds=seconds)
     assert world.task(upload) == before
+
+    world.answers = [answer(id="p1", status="completed")]
+    assert retry(world, before) is None
+    assert world.task(upload).status is Status.PROCESSING
 
 
 def test_an_uncertain_task_is_not_paid_again_unasked(world: World, upload: Upload) -> None:

@@ -22,6 +22,7 @@ CutoutError
 │   ├── RequestRefused
 │   ├── PredictionFailed
 │   ├── PredictionNotFound
+│   ├── PredictionMissing
 │   ├── OutputGone
 │   ├── OutputBlocked
 │   ├── BadOutput
@@ -130,7 +131,9 @@ class AnswerLost(CutoutError):
 
 
 class VendorUnavailable(CutoutError):
-    """A read from the vendor failed for now."""
+    """A read from the vendor failed for now; `wait_seconds` says when to ask again."""
+
+    wait_seconds = 60
 
 
 class OutputUnavailable(CutoutError):
@@ -151,6 +154,10 @@ class PredictionFailed(Failed):
 
 class PredictionNotFound(Failed):
     """The vendor does not know the prediction (any more)."""
+
+
+class PredictionMissing(Failed):
+    """The ledger says that the vendor has the task, and not under which prediction."""
 
 
 class OutputGone(Failed):

@@ -9,7 +9,7 @@ from typing import Unpack
 from pydantic import BaseModel
 
 from cutout import schedule
-from cutout.errors import PredictionFailed, StatusChanged, Superseded, TimedOut
+from cutout.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
 from cutout.holds import OutputHolds
 from cutout.images import MEGABYTE, PngCheck
 from cutout.latencies import Latencies
@@ -58,7 +58,7 @@ class Polling:
         if task.status is not Status.PROCESSING:
             return _result(task)  # an earlier try got further than its answer
         if task.prediction_id is None:
-            raise StatusChanged(f"task {task_id} is processing without a prediction")
+            raise PredictionMissing("the ledger holds no prediction of this task; retry it")
         prediction = self.wavespeed.result(task.prediction_id)
         if prediction.status is PredictionStatus.COMPLETED:
             return _result(self._save(task, prediction))

@@ -21,6 +21,7 @@ from cutout.errors import (
     RateLimited,
     Rejected,
     StatusChanged,
+    VendorUnavailable,
 )
 from cutout.governor import Charge, Governor
 from cutout.latencies import Latencies
@@ -71,7 +72,11 @@ class Submission:
         """
         task = self.ledger.get(task_id)
         if attempt in (None, task.attempt):
-            task = self._reopened(task, pay_again=pay_again)
+            try:
+                task = self._reopened(task, pay_again=pay_again)
+            except (NotNow, VendorUnavailable) as error:
+                logger.warning("the retry waits", code=error.code, reason=str(error))
+                return timedelta(seconds=error.wait_seconds)
         return self._continue(task)
 
     def _reopened(self, task: Task, *, pay_again: bool) -> Task:

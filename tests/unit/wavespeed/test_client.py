@@ -406,19 +406,41 @@ PASSING: list[Reply] = [
 
 
 @pytest.mark.parametrize("reply", PASSING)
-def test_a_read_is_tried_three_times(reply: Reply) -> None:
+def test_a_result_is_asked_for_once_because_the_wait_loop_asks_again(reply: Reply) -> None:
     vendor = Vendor(reply)
     with pytest.raises(VendorUnavailable):
         vendor.client.result(ID)
+    assert len(vendor.requests) == 1
+    assert vendor.pauses == []
+
+
+@pytest.mark.parametrize("reply", PASSING)
+def test_a_price_is_asked_for_three_times(reply: Reply) -> None:
+    vendor = Vendor(reply)
+    with pytest.raises(VendorUnavailable):
+        vendor.client.price(MODEL)
     assert len(vendor.requests) == 3
     assert vendor.pauses == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("reply", PASSING)
-def test_a_read_that_recovers_is_an_answer(reply: Reply) -> None:
-    vendor = Vendor(reply, answer(envelope(prediction())))
-    assert vendor.client.result(ID).id == ID
+def test_a_price_that_comes_later_is_an_answer(reply: Reply) -> None:
+    vendor = Vendor(reply, answer(envelope({"price": 0.01})))
+    assert vendor.client.price(MODEL).price == 0.01
     assert len(vendor.requests) == 2
+
+
+def test_an_answer_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With base64 output it holds the whole image."""
+    parsed: list[bytes] = []
+
+    def parse(content: bytes) -> Any:
+        parsed.append(content)
+        return json.loads(content)
+
+    monkeypatch.setattr("cutout.wavespeed.client.from_json", parse)
+    Vendor(answer(envelope(prediction()))).client.result(ID)
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 """The WaveSpeedAI client: one method per endpoint, every answer one of our models or errors.
 
-Reads are retried, for asking again is free. A submit is sent once, as the vendor's own SDKs do:
-a repeated POST is a second billed task.
+A submit is sent once, as the vendor's own SDKs do: a repeated POST is a second billed task.
 """
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from cutout.errors import (
     AnswerLost,
@@ -92,45 +93,45 @@ class WaveSpeed:
             raise AnswerLost(
                 f"the submit was sent and no answer came ({type(error).__name__})"
             ) from error
-        _refuse(response)
+        reply = _Reply.of(response)
+        _refuse(reply)
         try:
-            return _prediction(response)
+            return Prediction.model_validate(reply.data)
         except ValidationError as error:
             raise AnswerLost("the submit was answered without a prediction") from error
 
     def result(self, prediction_id: str) -> Prediction:
-        """Ask how a prediction stands.
+        """Ask how a prediction stands, once: whoever needs the result asks again anyway.
 
         Raises `PredictionNotFound`, `Unauthorized`, `RateLimited` or `VendorUnavailable`.
         """
-        response = self._read(f"predictions/{prediction_id}/result")
-        if _code(response) == HTTPStatus.NOT_FOUND:
+        reply = self._read_once(f"predictions/{prediction_id}/result")
+        if reply.code == HTTPStatus.NOT_FOUND:
             raise PredictionNotFound(f"the vendor does not know prediction {prediction_id}")
         try:
-            return _prediction(response)
+            return Prediction.model_validate(reply.data)
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer holds no prediction") from error
 
     def webhook_secret(self) -> str:
         """The secret that webhooks are signed with. Raises as `result` does."""
-        response = self._read("webhook/secret")
-        answer = _answer(response)
+        reply = self._read("webhook/secret")
         try:
-            # One capture showed it without the envelope.
-            return WebhookSecret.model_validate(answer.data or response.json()).secret
-        except ValueError as error:
+            return WebhookSecret.model_validate(reply.data).secret
+        except ValidationError as error:
             raise VendorUnavailable("the vendor's answer holds no webhook secret") from error
 
     def price(self, model: str) -> Price:
         """What one picture costs with a model. Raises as `result` does."""
         body = PriceRequest(model_id=model).model_dump()
-        response = self._read("model/price", method="POST", json=body)
+        reply = self._read("model/price", method="POST", json=body)
         try:
-            return Price.model_validate(_answer(response).data)
+            return Price.model_validate(reply.data)
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer holds no price") from error
 
-    def _read(self, path: str, method: str = "GET", **more: Any) -> httpx.Response:
+    def _read(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
+        """Ask up to three times, for nobody else asks again for a price or a secret."""
         for attempt in range(1, _READ_ATTEMPTS):
             try:
                 return self._read_once(path, method, **more)
@@ -138,22 +139,22 @@ class WaveSpeed:
                 self._pause(0.5 * 2**attempt)
         return self._read_once(path, method, **more)
 
-    def _read_once(self, path: str, method: str, **more: Any) -> httpx.Response:
+    def _read_once(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
         try:
             response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise VendorUnavailable(
                 f"the vendor could not be asked ({type(error).__name__})"
             ) from error
-        code = _code(response)
-        _refuse_credentials_and_pace(code, response)
-        if code != HTTPStatus.NOT_FOUND and code >= HTTPStatus.BAD_REQUEST:
-            raise VendorUnavailable(f"the vendor answered {code}")
-        return response
+        reply = _Reply.of(response)
+        _refuse_credentials_and_pace(reply)
+        if reply.code != HTTPStatus.NOT_FOUND and reply.code >= HTTPStatus.BAD_REQUEST:
+            raise VendorUnavailable(f"the vendor answered {reply.code}")
+        return reply
 
 
-class _Answer(BaseModel):
-    """Any answer: its data may be anything when it is an error, and nulls stand for nothing."""
+class _Envelope(BaseModel):
+    """What an answer is wrapped in, if it is; nulls stand for nothing."""
 
     code: int | None = None
     message: str | None = None
@@ -162,53 +163,64 @@ class _Answer(BaseModel):
     id: Any = None  # only a prediction without an envelope has it here
 
 
-def _answer(response: httpx.Response) -> _Answer:
-    """What an answer says; gateways answer in HTML, which says nothing."""
-    try:
-        return _Answer.model_validate_json(response.content)
-    except ValidationError:
-        return _Answer()
+@dataclass(frozen=True)
+class _Reply:
+    """A response, parsed once, for it may hold a whole image.
+
+    `code` is the status that counts, `data` the answer without its envelope, `message` the reason
+    of a refusal.
+    """
+
+    code: int
+    message: str
+    data: Any
+    retry_after: int | None
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Self:
+        try:
+            body = from_json(response.content)
+            envelope = _Envelope.model_validate(body)
+        except ValueError:  # gateways answer in HTML, which says nothing
+            body, envelope = None, _Envelope()
+        return cls(
+            code=_code(response, envelope),
+            message=envelope.message or str(envelope.error or "no reason given"),
+            data=body if envelope.data is None else envelope.data,
+            retry_after=_retry_after(response),
+        )
 
 
-def _prediction(response: httpx.Response) -> Prediction:
-    """The prediction, in its envelope or bare. Raises `ValidationError` if there is none."""
-    data = _answer(response).data
-    if data is not None:
-        return Prediction.model_validate(data)
-    return Prediction.model_validate_json(response.content)
-
-
-def _code(response: httpx.Response) -> int:
+def _code(response: httpx.Response, envelope: _Envelope) -> int:
     """The status that counts: an HTTP 200 may carry another code in its envelope.
 
     The code of a bare prediction is the task's own, which decides nothing.
     """
-    answer = _answer(response)
-    if response.is_error or answer.id or answer.code is None:
+    if response.is_error or envelope.id or envelope.code is None:
         return response.status_code
-    return answer.code
+    return envelope.code
 
 
-def _refuse(response: httpx.Response) -> None:
+def _refuse(reply: _Reply) -> None:
     """Raise what a refused submit means; a 5xx leaves open whether it was accepted."""
-    code, answer = _code(response), _answer(response)
-    message = answer.message or str(answer.error or "no reason given")
-    _refuse_credentials_and_pace(code, response)
-    if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise AnswerLost(f"the submit was answered with {code}, which leaves open if it counts")
-    if code >= HTTPStatus.BAD_REQUEST and "insufficient credits" in message.lower():
-        raise InsufficientCredits("the WaveSpeed account is out of credits; top it up")
-    if code >= HTTPStatus.BAD_REQUEST:
-        raise RequestRefused(f"the vendor refused the request ({code}): {message}")
-
-
-def _refuse_credentials_and_pace(code: int, response: httpx.Response) -> None:
-    if code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise Unauthorized(
-            f"the vendor refuses the API key ({code}); put a valid key into the secret"
+    _refuse_credentials_and_pace(reply)
+    if reply.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise AnswerLost(
+            f"the submit was answered with {reply.code}; whether it was accepted is unknown"
         )
-    if code == HTTPStatus.TOO_MANY_REQUESTS:
-        raise RateLimited("the vendor's rate limit is reached", _retry_after(response))
+    if reply.code >= HTTPStatus.BAD_REQUEST and "insufficient credits" in reply.message.lower():
+        raise InsufficientCredits("the WaveSpeed account is out of credits; top it up")
+    if reply.code >= HTTPStatus.BAD_REQUEST:
+        raise RequestRefused(f"the vendor refused the request ({reply.code}): {reply.message}")
+
+
+def _refuse_credentials_and_pace(reply: _Reply) -> None:
+    if reply.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise Unauthorized(
+            f"the vendor refuses the API key ({reply.code}); put a valid key into the secret"
+        )
+    if reply.code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RateLimited("the vendor's rate limit is reached", reply.retry_after)
 
 
 def _retry_after(response: httpx.Response) -> int | None:
