@@ -1,15 +1,14 @@
 """Lambda: close the task of an execution that ended without closing it."""
 
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.announcements import Announcements
-from cutout.aws import CONFIG
+from cutout.aws import client
 from cutout.backstop import Backstop, ExecutionEnded
+from cutout.clock import utc_now
 from cutout.ledger import Ledger
 from cutout.observability import logger
 from cutout.settings import BackstopSettings
@@ -20,9 +19,9 @@ from cutout.table import Table
 def backstop() -> Backstop:
     env = BackstopSettings()
     return Backstop(
-        ledger=Ledger(Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)),
-        announcements=Announcements(boto3.client("events", config=CONFIG), env.event_bus),
-        clock=lambda: datetime.now(UTC),
+        ledger=Ledger(Table(client("dynamodb"), env.tasks_table)),
+        announcements=Announcements(client("events"), env.event_bus),
+        clock=utc_now,
     )
 
 

@@ -1,10 +1,9 @@
 """Lambda: submit the uploads of a batch of queue messages."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,
@@ -16,7 +15,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ConfigDict, TypeAdapter
 
 from cutout.announcements import Announcements
-from cutout.aws import CONFIG, S3_CONFIG
+from cutout.aws import client
+from cutout.clock import utc_now
 from cutout.credentials import ApiKey
 from cutout.governor import Governor
 from cutout.latencies import Latencies
@@ -47,30 +47,26 @@ def settings() -> SubmitSettings:
 @cache
 def submission() -> Submission:
     env = settings()
-    api_key = ApiKey(boto3.client("secretsmanager", config=CONFIG), env.api_key_secret)
+    api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
-    table = Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)
-    prices = Prices(wavespeed, env.price_per_image, _now)
+    table = Table(client("dynamodb"), env.tasks_table)
+    prices = Prices(wavespeed, env.price_per_image, utc_now)
     return Submission(
         settings=env,
         ledger=Ledger(table),
         governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
         latencies=Latencies(table),
-        storage=Storage(boto3.client("s3", config=S3_CONFIG)),
+        storage=Storage(client("s3")),
         wavespeed=wavespeed,
-        workflow=Workflow(boto3.client("stepfunctions", config=CONFIG), env.state_machine_arn),
-        announcements=Announcements(boto3.client("events", config=CONFIG), env.event_bus),
-        clock=_now,
+        workflow=Workflow(client("stepfunctions"), env.state_machine_arn),
+        announcements=Announcements(client("events"), env.event_bus),
+        clock=utc_now,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @cache
 def upload_queue() -> UploadQueue:
-    return UploadQueue(boto3.client("sqs", config=CONFIG), settings().upload_queue_url)
+    return UploadQueue(client("sqs"), settings().upload_queue_url)
 
 
 def handle_message(body: str) -> timedelta | None:

@@ -1,16 +1,15 @@
 """Lambda: take the vendor's callbacks, behind a Function URL."""
 
 import base64
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.data_classes import LambdaFunctionUrlEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws import CONFIG
+from cutout.aws import client
 from cutout.callbacks import Callbacks, SigningSecret
+from cutout.clock import utc_now
 from cutout.credentials import ApiKey
 from cutout.errors import ForgedCallback
 from cutout.ledger import Ledger
@@ -26,18 +25,14 @@ MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
 @cache
 def callbacks() -> Callbacks:
     env = WebhookSettings()
-    api_key = ApiKey(boto3.client("secretsmanager", config=CONFIG), env.api_key_secret)
+    api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
     return Callbacks(
-        secret=SigningSecret(wavespeed.webhook_secret, _now),
-        ledger=Ledger(Table(boto3.client("dynamodb", config=CONFIG), env.tasks_table)),
-        workflow=Workflow(boto3.client("stepfunctions", config=CONFIG), env.state_machine_arn),
-        clock=_now,
+        secret=SigningSecret(wavespeed.webhook_secret, utc_now),
+        ledger=Ledger(Table(client("dynamodb"), env.tasks_table)),
+        workflow=Workflow(client("stepfunctions"), env.state_machine_arn),
+        clock=utc_now,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _raw_body(request: LambdaFunctionUrlEvent) -> bytes:

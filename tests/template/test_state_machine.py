@@ -67,6 +67,7 @@ def test_every_error_of_a_poll_is_either_final_or_retried() -> None:
         "ApiKeyUnavailable",
         "ServiceError",
         "StatusChanged",
+        "OutputBusy",
     }
 
     assert passing <= retried

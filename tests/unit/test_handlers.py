@@ -1,20 +1,23 @@
 """The handlers, from a queue message or a state's input to what Lambda gets back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from cutout.aws import client
 from cutout.queues import UploadQueue
 from cutout.tasks import Status
 from cutout.uploads import Upload
+from functions.backstop import app as backstop
 from functions.poll import app as poll
 from functions.submit import app as submit
 from functions.webhook import app as webhook
 from tests.pictures import jpeg
+from tests.unit.test_settings import BACKSTOP, POLL, SUBMIT, WEBHOOK
 from tests.world import World, accepted, answer, refused
 
 CONTEXT: Any = SimpleNamespace(
@@ -42,6 +45,7 @@ def fresh() -> Iterator[None]:
         submit.upload_queue,
         poll.polling,
         webhook.callbacks,
+        backstop.backstop,
     ):
         made.cache_clear()
 
@@ -114,6 +118,32 @@ def test_the_poll_handler_returns_what_the_machine_reads(
 def test_a_poll_without_a_task_is_refused() -> None:
     with pytest.raises(ValidationError, match="task_id"):
         poll.handler({}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("make", "environment"),
+    [
+        (submit.submission, SUBMIT),
+        (submit.upload_queue, SUBMIT),
+        (poll.polling, POLL),
+        (webhook.callbacks, WEBHOOK),
+        (backstop.backstop, BACKSTOP),
+    ],
+)
+def test_a_function_is_made_of_its_environment(
+    make: Callable[[], object], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert make() is make()
+
+
+def test_presigned_urls_are_signed_for_the_buckets_own_region() -> None:
+    config = client("s3").meta.config
+
+    assert (config.signature_version, config.s3["addressing_style"]) == ("s3v4", "virtual")
+    assert client("sqs").meta.config.read_timeout == config.read_timeout == 30
 
 
 @pytest.mark.parametrize("make", [submit.submission, poll.polling, webhook.callbacks])

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from cutout.naming import OutputNaming
-from cutout.settings import OnUncertain, PollSettings, SubmitSettings, WebhookSettings
+from cutout.settings import PollSettings, SubmitSettings, WebhookSettings
+from cutout.tasks import OnUncertain
 
 COMMON = {
     "WAVESPEED_BASE_URL": "https://api.wavespeed.ai",
@@ -52,6 +53,7 @@ POLL = (
     }
 )
 WEBHOOK = COMMON | MACHINE
+BACKSTOP = {"TASKS_TABLE": "tasks", "EVENT_BUS": "default"}
 
 
 @pytest.fixture(autouse=True)

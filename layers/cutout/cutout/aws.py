@@ -1,5 +1,8 @@
-"""How every boto3 client of this project is configured."""
+"""The boto3 clients of the functions, and how they are configured."""
 
+from typing import Any
+
+import boto3
 from botocore.config import Config
 
 CONFIG = Config(
@@ -11,3 +14,9 @@ CONFIG = Config(
 # is named, boto3 presigns for the global endpoint, which redirects to a new bucket's region for its
 # first hours: there the signature, which covers the host, is refused.
 S3_CONFIG = CONFIG.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+
+
+def client(service: str) -> Any:
+    """A client of an AWS service, by boto3's name for it."""
+    make: Any = boto3.client  # typed for literal names only
+    return make(service, config=S3_CONFIG if service == "s3" else CONFIG)

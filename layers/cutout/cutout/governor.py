@@ -76,9 +76,12 @@ class Governor:
         charge, budget = Charge(_day(now), _micros(self.price(model))), _micros(self.daily_budget)
         if charge.price <= budget:
             # The first of a day begins the day; should two be first, the second just spends.
-            for step in (self._spend, self._begin_day, self._spend):
-                if step(charge, budget):
-                    return charge
+            if (
+                self._spend(charge, budget)
+                or self._begin_day(charge)
+                or self._spend(charge, budget)
+            ):
+                return charge
             why = "is spent; it goes on at 00:00 UTC"
         else:
             why = f"is less than one picture costs (${charge.price / _MILLION}); raise DailyBudget"
@@ -98,7 +101,7 @@ class Governor:
         condition = "spent_on = :day AND spent <= :room"
         return self._try("SET spent = spent + :price", condition, values) is not None
 
-    def _begin_day(self, charge: Charge, _budget: int) -> bool:
+    def _begin_day(self, charge: Charge) -> bool:
         values = {":price": charge.price, ":day": charge.day}
         condition = "attribute_not_exists(spent_on) OR spent_on < :day"
         return self._try("SET spent = :price, spent_on = :day", condition, values) is not None
@@ -113,6 +116,8 @@ class Governor:
         step = interval // _MICROSECOND
         values = {":now": _us(now), ":step": step}
         free_now = "attribute_not_exists(next_slot) OR next_slot < :now"
+        # One of the two conditions holds unless another writer comes between them. It ends, for
+        # that writer moved the slot into the future, where the first condition holds.
         while True:
             if item := self._try("SET next_slot = next_slot + :step", "next_slot >= :now", values):
                 return _time(int(item["next_slot"]) - step)

@@ -19,14 +19,15 @@ class OutputHolds:
         Raises `Superseded` if a newer revision came first, `OutputBusy` if another task saves.
         """
         key = _key(task)
+        # Without sequencers all revisions compare equal, so that nothing is superseded.
+        not_older = "(attribute_not_exists(revision) OR revision <= :mine)"
+        free = "attribute_not_exists(holder)"
+        mine_or_expired = "holder = :me OR held_until < :now"
         try:
             self._table.update(
                 key,
                 "SET holder = :me, held_until = :until, revision = :mine, expires_at = :expires",
-                condition=(
-                    "(attribute_not_exists(revision) OR revision <= :mine) AND"
-                    " (attribute_not_exists(holder) OR holder = :me OR held_until < :now)"
-                ),
+                condition=f"{not_older} AND ({free} OR {mine_or_expired})",
                 values={
                     ":me": task.task_id,
                     ":mine": task.revision,

@@ -20,8 +20,8 @@ FORMATS = {
     "image/bmp": "BMP",
     "image/tiff": "TIFF",
 }
+SUPPORTED = ", ".join(dict.fromkeys(FORMATS.values()))
 MEGABYTE = 1_000_000
-SUPPORTED = "JPEG, PNG, WebP, GIF, BMP and TIFF"
 _HEAD_BYTES = 8192  # as much as `filetype` looks at
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -148,6 +148,7 @@ class PngCheck:
         return True
 
     def _check_order(self) -> None:
+        # IHDR comes first, and once: the width is 0 until it was read.
         if (self._type == b"IHDR") != (self.width == 0):
             raise BadOutput("the output is a PNG without a proper header")
         self._alpha |= self._type == b"tRNS"

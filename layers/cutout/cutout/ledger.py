@@ -42,7 +42,10 @@ class Ledger:
         return Task.model_validate(item)
 
     def of_object(self, bucket: str, key: str) -> list[Task]:
-        """The tasks of an object's revisions, newest first; a moment behind the writes."""
+        """The tasks of an object's newest revisions (up to 1 MB of them), newest first.
+
+        An index is read, which is a moment behind the writes.
+        """
         items = self._table.query("by-object", "object", f"{bucket}/{key}")
         return [Task.model_validate(item) for item in items]
 

@@ -54,6 +54,7 @@ class Polling:
 
         Any other error of this project means that looking again may help.
         """
+        logger.append_keys(task_id=task_id)
         task = self.ledger.count_poll(task_id)
         if task.status is not Status.PROCESSING:
             return _result(task)  # an earlier try got further than its answer
@@ -105,5 +106,13 @@ class Polling:
 
 
 def _result(task: Task, wait_seconds: int = 0) -> PollResult:
-    more = {"wait_seconds": wait_seconds, "await_callback": task.awaits_callback}
-    return PollResult.model_validate(task.model_dump() | more)
+    return PollResult(
+        task_id=task.task_id,
+        status=task.status,
+        wait_seconds=wait_seconds,
+        await_callback=task.awaits_callback,
+        bucket=task.bucket,
+        key=task.key,
+        output_bucket=task.output_bucket,
+        output_key=task.output_key,
+    )

@@ -4,20 +4,13 @@ A missing or bad variable stops the function at its start with the variable's na
 """
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
 from cutout.naming import OutputNaming
-
-
-class OnUncertain(StrEnum):
-    """What becomes of a task whose submit may or may not have been accepted."""
-
-    HOLD = "hold"
-    RESUBMIT = "resubmit"
+from cutout.tasks import OnUncertain
 
 
 def _listed(value: object) -> object:

@@ -28,9 +28,9 @@ from cutout.latencies import Latencies
 from cutout.ledger import Ledger
 from cutout.observability import count_task, logger
 from cutout.options import Options, overridden
-from cutout.settings import OnUncertain, SubmitSettings
+from cutout.settings import SubmitSettings
 from cutout.storage import Storage
-from cutout.tasks import REOPENINGS, Status, Task, TaskChanges, new_task
+from cutout.tasks import REOPENINGS, OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import PredictionStatus
@@ -185,8 +185,8 @@ class Submission:
         )
 
     def _post(self, task: Task, url: str, options: Options, charge: Charge) -> timedelta | None:
-        webhook = self.settings.webhook_url if task.callback_expected else ""
-        callback = callback_url(webhook, task) if webhook else None
+        webhook = self.settings.webhook_url
+        callback = callback_url(webhook, task) if task.callback_expected else None
         try:
             prediction = self.wavespeed.submit(url, options, callback)
         except NotNow as error:

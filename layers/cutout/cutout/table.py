@@ -35,7 +35,7 @@ class Table:
         return _plain(answer["Item"]) if "Item" in answer else None
 
     def query(self, index: str, name: str, value: str) -> list[Item]:
-        """The newest page (up to 1 MB) of an index's items with one key, newest first."""
+        """The first page (up to 1 MB) of an index's items with one key, last range key first."""
         with self._errors(value):
             answer = self._client.query(
                 TableName=self._name,

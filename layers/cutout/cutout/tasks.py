@@ -35,6 +35,13 @@ class Status(StrEnum):
         return not self.ended and self is not Status.UNCERTAIN
 
 
+class OnUncertain(StrEnum):
+    """What becomes of a task whose submit may or may not have been accepted."""
+
+    HOLD = "hold"
+    RESUBMIT = "resubmit"
+
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED}),
     Status.SUBMITTING: frozenset(

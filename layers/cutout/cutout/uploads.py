@@ -21,8 +21,8 @@ class Upload(BaseModel):
     def task_id(self) -> str:
         """32 hex characters: the same for an event delivered twice, another for a re-upload."""
         # While versioning is suspended, all revisions of an object have the version "null".
-        versioned = self.version_id != "null" and self.version_id
-        revision = versioned or self.sequencer or self.etag
+        version = None if self.version_id == "null" else self.version_id
+        revision = version or self.sequencer or self.etag
         identity = json.dumps([self.bucket, self.key, revision])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
