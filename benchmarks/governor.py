@@ -15,11 +15,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table as Printed
 
-from cutout.errors import TaskNotFound
-from cutout.ledger import Ledger
-from cutout.table import Table
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.errors import TaskNotFound
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout_local.stack import LOCAL_API_KEY, LocalStack, local_stack
 from cutout_local.wavespeed import Settings, Tier
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cutout.schedule import next_wait
+from cutout.domain.schedule import next_wait
 
 TASKS = 3000
 COMPLETIONS = 50

@@ -168,7 +168,7 @@ def print_exports(environment: dict[str, str]) -> None:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Say what is wrong in one line, and end on a signal as a shell expects."""
-    from cutout.errors import CutoutError
+    from cutout.domain.errors import CutoutError
     from cutout_cli.photos import PhotoNotFound
     from cutout_cli.running import NoStackRunning
     from cutout_local.aws import LocalAwsError

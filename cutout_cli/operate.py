@@ -8,10 +8,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutout.errors import CutoutError, ServiceError, TaskNotFound
-from cutout.ledger import Ledger
-from cutout.table import Table
-from cutout.tasks import REOPENINGS, Status, Task
+from cutout.domain.errors import CutoutError, ServiceError, TaskNotFound
+from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout_cli.running import environment
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 
-from cutout.errors import TaskNotFound
-from cutout.ledger import Ledger
-from cutout.table import Table
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.errors import TaskNotFound
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.photos import Photo
 from cutout_local.stack import LocalStack

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cutout.tasks import Status, Task
+from cutout.domain.tasks import Status, Task
 from cutout_cli.pipeline import Job
 
 LOW_CONFIDENCE = (

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from cutout.tasks import Task, new_task
-from cutout.uploads import Upload
+from cutout.domain.tasks import Task, new_task
+from cutout.domain.uploads import Upload
 
 INPUT = "pictures-in"
 OUTPUT = "pictures-out"

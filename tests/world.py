@@ -13,23 +13,23 @@ import boto3
 import httpx
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.announcements import Announcements
-from cutout.callbacks import Callbacks, SigningSecret
-from cutout.governor import Governor
-from cutout.holds import OutputHolds
-from cutout.latencies import Latencies
-from cutout.ledger import Ledger
-from cutout.polling import Polling
-from cutout.prices import Prices
+from cutout.aws.events import Announcements
+from cutout.aws.s3 import Storage
+from cutout.aws.wait_loop import Workflow
+from cutout.domain.tasks import Task
+from cutout.domain.uploads import Upload
+from cutout.poll import Polling
 from cutout.settings import PollSettings, SubmitSettings
-from cutout.storage import Storage
-from cutout.submission import Submission
-from cutout.table import Table
-from cutout.tasks import Task
-from cutout.uploads import Upload
+from cutout.store.governor import Governor
+from cutout.store.holds import OutputHolds
+from cutout.store.latencies import Latencies
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
+from cutout.submit import Submission
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
-from cutout.workflow import Workflow
+from cutout.wavespeed.prices import Prices
+from cutout.webhook import Callbacks, SigningSecret
 
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -5,14 +5,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.announcements import Announcements
-from cutout.aws import client
+from cutout.aws.clients import client
+from cutout.aws.events import Announcements
 from cutout.backstop import Backstop, ExecutionEnded
-from cutout.clock import utc_now
-from cutout.ledger import Ledger
+from cutout.domain.clock import utc_now
 from cutout.observability import logger
 from cutout.settings import BackstopSettings
-from cutout.table import Table
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 
 
 @cache

@@ -6,17 +6,17 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
-from cutout.aws import client
-from cutout.clock import utc_now
-from cutout.credentials import ApiKey
-from cutout.holds import OutputHolds
-from cutout.latencies import Latencies
-from cutout.ledger import Ledger
+from cutout.aws.clients import client
+from cutout.aws.s3 import Storage
+from cutout.aws.secrets import ApiKey
+from cutout.domain.clock import utc_now
 from cutout.observability import logger
-from cutout.polling import Polling
+from cutout.poll import Polling
 from cutout.settings import PollSettings
-from cutout.storage import Storage
-from cutout.table import Table
+from cutout.store.holds import OutputHolds
+from cutout.store.latencies import Latencies
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
 

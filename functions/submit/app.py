@@ -14,23 +14,23 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ConfigDict, TypeAdapter
 
-from cutout.announcements import Announcements
-from cutout.aws import client
-from cutout.clock import utc_now
-from cutout.credentials import ApiKey
-from cutout.governor import Governor
-from cutout.latencies import Latencies
-from cutout.ledger import Ledger
+from cutout.aws.clients import client
+from cutout.aws.events import Announcements
+from cutout.aws.s3 import Storage
+from cutout.aws.secrets import ApiKey
+from cutout.aws.sqs import UploadQueue
+from cutout.aws.wait_loop import Workflow
+from cutout.domain.clock import utc_now
+from cutout.domain.uploads import ObjectCreated, RetryAsked
 from cutout.observability import logger
-from cutout.prices import Prices
-from cutout.queues import UploadQueue
 from cutout.settings import SubmitSettings
-from cutout.storage import Storage
-from cutout.submission import Submission
-from cutout.table import Table
-from cutout.uploads import ObjectCreated, RetryAsked
+from cutout.store.governor import Governor
+from cutout.store.latencies import Latencies
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
+from cutout.submit import Submission
 from cutout.wavespeed.client import WaveSpeed
-from cutout.workflow import Workflow
+from cutout.wavespeed.prices import Prices
 
 Message: TypeAdapter[RetryAsked | ObjectCreated] = TypeAdapter(
     RetryAsked | ObjectCreated, config=ConfigDict(hide_input_in_errors=True)

@@ -7,17 +7,17 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes import LambdaFunctionUrlEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws import client
-from cutout.callbacks import Callbacks, SigningSecret
-from cutout.clock import utc_now
-from cutout.credentials import ApiKey
-from cutout.errors import ForgedCallback
-from cutout.ledger import Ledger
+from cutout.aws.clients import client
+from cutout.aws.secrets import ApiKey
+from cutout.aws.wait_loop import Workflow
+from cutout.domain.clock import utc_now
+from cutout.domain.errors import ForgedCallback
 from cutout.observability import logger
 from cutout.settings import WebhookSettings
-from cutout.table import Table
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
-from cutout.workflow import Workflow
+from cutout.webhook import Callbacks, SigningSecret
 
 MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
 from cutout_local.wavespeed import Fault
 from tests.chaos.files import Fate
 from tests.chaos.ground import OPEN, Png

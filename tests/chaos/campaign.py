@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
 from tests.chaos import strangers
 from tests.chaos.files import Fate
 from tests.chaos.ground import Ground, retry_message

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from tests.chaos.audit import (
     BILLED_TWICE,
     LOST,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cutout.tasks import Status, Task, new_task
-from cutout.uploads import Upload
+from cutout.domain.tasks import Status, Task, new_task
+from cutout.domain.uploads import Upload
 from cutout_local.wavespeed import Fault
 from tests.chaos.audit import (
     BILLED_TWICE,

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cutout.errors import TaskNotFound
-from cutout.ledger import Ledger
-from cutout.table import Table
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.errors import TaskNotFound
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout_local.stack import LocalStack, local_stack
 from tests.waiting import wait_for
 

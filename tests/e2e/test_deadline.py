@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from cutout_cli.operate import Operator, on_this_machine
 from tests.e2e.conftest import Stack, photo, running
 

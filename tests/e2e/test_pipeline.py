@@ -11,7 +11,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from tests.e2e.conftest import HIDDEN, Stack, event_of, photo
 from tests.pictures import encode
 from tests.waiting import wait_for

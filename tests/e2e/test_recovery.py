@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from cutout_cli.operate import NothingToRetry, Operator, on_this_machine
 from tests.e2e.conftest import Stack, event_of, photo
 from tests.waiting import wait_for

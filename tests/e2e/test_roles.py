@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from cutout_local.aws import Call, required_actions
 from cutout_local.aws.template import to_cloudformation
 from cutout_local.stack import TEMPLATE, local_stack

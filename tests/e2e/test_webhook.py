@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 from tests.e2e.conftest import Stack, photo, running
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout import announcements, errors
-from cutout.polling import PollResult
+from cutout.aws import events as announcements
+from cutout.domain import errors
+from cutout.poll import PollResult
 
 ROOT = Path(__file__).parents[2]
 FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")

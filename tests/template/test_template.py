@@ -12,9 +12,9 @@ import pytest
 from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
+from cutout.domain.tasks import Status
 from cutout.settings import BackstopSettings, PollSettings, SubmitSettings, WebhookSettings
-from cutout.submission import Submission
-from cutout.tasks import Status
+from cutout.submit import Submission
 from cutout.wavespeed import client
 
 ROOT = Path(__file__).parents[2]

@@ -1,10 +1,10 @@
 import pytest
 
-from cutout.announcements import Announcements
+from cutout.aws.events import Announcements
 from cutout.backstop import Backstop, ExecutionEnded
-from cutout.errors import ServiceError, StatusChanged
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.errors import ServiceError, StatusChanged
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
 from tests.pictures import jpeg
 from tests.world import World, accepted
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cutout.aws import client
-from cutout.queues import UploadQueue
-from cutout.tasks import Status
-from cutout.uploads import Upload
+from cutout.aws.clients import client
+from cutout.aws.sqs import UploadQueue
+from cutout.domain.tasks import Status
+from cutout.domain.uploads import Upload
 from functions.backstop import app as backstop
 from functions.poll import app as poll
 from functions.submit import app as submit

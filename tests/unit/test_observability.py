@@ -8,7 +8,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from cutout import observability
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 SECRET_URL = "https://cdn.test/output.png?signature=secret"

@@ -31,15 +31,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cutout.announcements import Announcements
+from cutout.aws.events import Announcements
+from cutout.aws.s3 import Storage
+from cutout.aws.sqs import UploadQueue
 from cutout.backstop import Backstop, ExecutionEnded
-from cutout.errors import CutoutError, code_of
-from cutout.ledger import Ledger
-from cutout.queues import UploadQueue
-from cutout.storage import Storage
-from cutout.table import Table
-from cutout.tasks import REOPENINGS, Status, Task
-from cutout.uploads import ObjectCreated, RetryAsked, Upload
+from cutout.domain.errors import CutoutError, code_of
+from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.domain.uploads import ObjectCreated, RetryAsked, Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout.wavespeed.contract import sign_webhook
 from functions.submit.app import Message
 from tests.pictures import jpeg, png

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from cutout.errors import ServiceError, TaskNotFound
-from cutout.tasks import Status, Task
-from cutout.uploads import Upload
+from cutout.domain.errors import ServiceError, TaskNotFound
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
 from functions.submit import app
 from tests.pictures import jpeg
 from tests.world import Reply, World, accepted, answer, refused

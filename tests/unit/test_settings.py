@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from cutout.naming import OutputNaming
+from cutout.domain.naming import OutputNaming
+from cutout.domain.tasks import OnUncertain
 from cutout.settings import PollSettings, SubmitSettings, WebhookSettings
-from cutout.tasks import OnUncertain
 
 COMMON = {
     "WAVESPEED_BASE_URL": "https://api.wavespeed.ai",

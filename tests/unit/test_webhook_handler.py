@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cutout.errors import VendorUnavailable
-from cutout.tasks import Status, Task
+from cutout.domain.errors import VendorUnavailable
+from cutout.domain.tasks import Status, Task
 from functions.webhook import app as webhook
 from tests.factories import make_task
 from tests.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed

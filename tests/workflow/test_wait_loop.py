@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 
-from cutout import errors
-from cutout.ledger import Ledger
-from cutout.table import Table
-from cutout.tasks import Status, new_task
-from cutout.uploads import Upload
-from cutout.workflow import Workflow as WaitLoop
+from cutout.aws.wait_loop import Workflow as WaitLoop
+from cutout.domain import errors
+from cutout.domain.tasks import Status, new_task
+from cutout.domain.uploads import Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 from cutout_local.aws import LocalAws
 from tests.waiting import wait_for
 

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from cutout.announcements import Announcements
-from cutout.errors import StatusChanged, TaskNotFound
-from cutout.ledger import Ledger
+from cutout.aws.events import Announcements
+from cutout.domain.errors import StatusChanged, TaskNotFound
+from cutout.domain.tasks import Status
 from cutout.observability import count_task, logger
-from cutout.tasks import Status
+from cutout.store.ledger import Ledger
 
 
 class Execution(BaseModel):

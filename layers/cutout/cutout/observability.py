@@ -8,7 +8,7 @@ import logging
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from cutout.tasks import Status
+from cutout.domain.tasks import Status
 
 logger = Logger()
 # httpx logs each request's URL at INFO, and an output's URL is a secret while it is served;

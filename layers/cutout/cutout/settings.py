@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
-from cutout.naming import OutputNaming
-from cutout.tasks import OnUncertain
+from cutout.domain.naming import OutputNaming
+from cutout.domain.tasks import OnUncertain
 
 
 def _listed(value: object) -> object:

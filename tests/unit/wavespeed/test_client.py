@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from cutout.errors import (
+from cutout.domain.errors import (
     AnswerLost,
     ApiKeyUnavailable,
     CutoutError,
@@ -18,7 +18,7 @@ from cutout.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
-from cutout.options import Options
+from cutout.domain.options import Options
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import PredictionStatus
 

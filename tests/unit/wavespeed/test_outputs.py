@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from cutout.errors import BadOutput, CutoutError, OutputBlocked, OutputGone, OutputUnavailable
+from cutout.domain.errors import (
+    BadOutput,
+    CutoutError,
+    OutputBlocked,
+    OutputGone,
+    OutputUnavailable,
+)
 from cutout.wavespeed.outputs import BLOCK_BYTES, Outputs, resolve
 
 API = "https://api.wavespeed.test"

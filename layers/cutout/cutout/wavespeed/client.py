@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from cutout.errors import (
+from cutout.domain.errors import (
     AnswerLost,
     InsufficientCredits,
     PredictionNotFound,
@@ -23,7 +23,7 @@ from cutout.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
-from cutout.options import Options
+from cutout.domain.options import Options
 from cutout.wavespeed.contract import Prediction, Price, PriceRequest, SubmitRequest, WebhookSecret
 
 # A TCP connection that takes longer than 5 s will not come; a submit answers in a second or two,

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import httpx
 
-from cutout.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
+from cutout.domain.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
 
 BLOCK_BYTES = 256 * 1024
 # Outputs come from a CDN: slow first bytes are normal, a minute without any is not.

@@ -9,9 +9,9 @@ from typing import Any
 
 import boto3
 
-from cutout import errors
-from cutout.ledger import Ledger
-from cutout.table import Table
+from cutout.domain import errors
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

@@ -1,0 +1,185 @@
+"""S3: read an upload in ranges, lend it to the vendor, stream a result into the output bucket."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cutout.domain.errors import ServiceError, SourceGone
+from cutout.domain.images import PngCheck
+from cutout.domain.tasks import Task
+from cutout.domain.uploads import Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_RANGE_BYTES = 64 * 1024
+_MAX_METADATA_BYTES = 2048  # S3's limit for all user metadata of an object, names included
+# One part in memory at a time: the whole transfer stays near 16 MiB however large the PNG.
+_ONE_PART_AT_A_TIME = TransferConfig(use_threads=False, multipart_chunksize=8 * 1024 * 1024)
+_GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "PreconditionFailed", "412"}
+
+
+class Storage:
+    """The buckets. Raises `ServiceError` when S3 does not serve a call."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    def open(self, upload: Upload) -> BinaryIO:
+        """A seekable file over the upload's bytes; its reads raise `SourceGone`."""
+        return io.BufferedReader(_RangeReader(self._client, upload), _RANGE_BYTES)
+
+    def metadata(self, upload: Upload) -> dict[str, str]:
+        """The user metadata of the upload. Raises `SourceGone`."""
+        with _translated_errors():
+            return self._client.head_object(**_revision(upload))["Metadata"]
+
+    def presign(self, upload: Upload, seconds: int) -> str:
+        """A URL under which anybody may read the upload for a while. Never log it."""
+        return self._client.generate_presigned_url(
+            "get_object", Params=_revision(upload), ExpiresIn=seconds
+        )
+
+    def save_png(self, task: Task, blocks: Iterator[bytes], check: PngCheck) -> None:
+        """Stream a PNG to the task's output key; nothing appears there unless `check` passes.
+
+        Errors of `blocks` and of `check` pass through, after the multipart upload is aborted.
+        """
+        try:
+            self._client.upload_fileobj(
+                io.BufferedReader(_CheckedStream(blocks, check)),
+                task.output_bucket,
+                task.output_key,
+                ExtraArgs={"ContentType": "image/png", **self._carried_over(task)},
+                Config=_ONE_PART_AT_A_TIME,
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError(f"S3 did not take the output of task {task.task_id}") from error
+
+    def _carried_over(self, task: Task) -> dict[str, Any]:
+        """The source's metadata and tags; none if it has been deleted, for the result is paid."""
+        lineage = _lineage(task)
+        try:
+            source = self._client.head_object(**_revision(task.upload))
+            tags = self._client.get_object_tagging(**_revision(task.upload))["TagSet"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                return {"Metadata": _fitting({}, lineage)}
+            raise
+        carried: dict[str, Any] = {"Metadata": _fitting(source["Metadata"], lineage)}
+        if tags:
+            carried["Tagging"] = urlencode({tag["Key"]: tag["Value"] for tag in tags})
+        return carried
+
+
+class _RangeReader(io.RawIOBase):
+    """Random access to an object, so that a header is found without fetching the picture."""
+
+    def __init__(self, client: "S3Client", upload: Upload) -> None:
+        self._client = client
+        self._upload = upload
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._upload.size}
+        self._position = max(0, start[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._position + len(buffer), self._upload.size)
+        if self._position >= end:
+            return 0
+        data = self._fetch(self._position, end)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        with _translated_errors():
+            answer = self._client.get_object(
+                **_revision(self._upload),
+                IfMatch=self._upload.etag,  # an unversioned object may have been replaced
+                Range=f"bytes={start}-{end - 1}",
+            )
+            return answer["Body"].read()
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Reading an upload: what is gone is `SourceGone`, everything else a `ServiceError`."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            raise SourceGone(
+                "the object was deleted or replaced before it was sent; upload it again"
+            ) from error
+        raise ServiceError("S3 did not return the upload") from error
+    except BotoCoreError as error:
+        raise ServiceError("S3 did not return the upload") from error
+
+
+class _CheckedStream(io.RawIOBase):
+    """The non-seekable file that boto3 uploads: every byte passes the check on its way.
+
+    The check's verdict falls in the read that finds the end, which is before boto3 completes the
+    upload, so a bad output never becomes an object.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], check: PngCheck) -> None:
+        self._blocks = blocks
+        self._check = check
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = memoryview(next(self._blocks, b""))
+            self._check.feed(self._left)
+        if not self._left:
+            self._check.finish()
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+def _revision(upload: Upload) -> dict[str, Any]:
+    address = {"Bucket": upload.bucket, "Key": upload.key}
+    return address | ({"VersionId": upload.version_id} if upload.version_id else {})
+
+
+def _lineage(task: Task) -> dict[str, str]:
+    """Where the PNG came from, the most useful first; values are percent-encoded for headers."""
+    entries = {
+        "cutout-task-id": task.task_id,
+        "cutout-prediction-id": task.prediction_id,
+        "cutout-model": task.model,
+        "cutout-source-bucket": task.bucket,
+        "cutout-source-version": task.version_id,
+        "cutout-source-key": task.key,
+    }
+    return {name: quote(value) for name, value in entries.items() if value}
+
+
+def _fitting(metadata: dict[str, str], lineage: dict[str, str]) -> dict[str, str]:
+    """The user's metadata, and as much of the lineage as S3's limit leaves room for."""
+    fitting = dict(metadata)
+    for name, value in lineage.items():
+        size = sum(len(k) + len(v) for k, v in (fitting | {name: value}).items())
+        if size <= _MAX_METADATA_BYTES:
+            fitting[name] = value
+    return fitting

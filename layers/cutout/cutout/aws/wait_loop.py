@@ -1,0 +1,48 @@
+"""Step Functions: start the wait loop of a task."""
+
+import json
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cutout.domain.errors import ServiceError
+from cutout.domain.tasks import Task
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+class Workflow:
+    """The state machine. Raises `ServiceError` when Step Functions does not serve a call."""
+
+    def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
+        self._client = client
+        self._arn = state_machine_arn
+
+    def start(self, task: Task, first_wait: int) -> None:
+        """Start the task's execution, unless this attempt has one already."""
+        first = {
+            "task_id": task.task_id,
+            "wait_seconds": first_wait,
+            "await_callback": first_wait > 0 and task.awaits_callback,
+        }
+        try:
+            self._client.start_execution(
+                stateMachineArn=self._arn,
+                name=task.execution_name,
+                input=json.dumps(first),
+            )
+        except self._client.exceptions.ExecutionAlreadyExists:
+            return
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError(f"no execution was started for task {task.task_id}") from error
+
+    def wake(self, token: str) -> None:
+        """End the wait that a task token belongs to, if it still lasts."""
+        gone = self._client.exceptions
+        try:
+            self._client.send_task_success(taskToken=token, output="{}")
+        except (gone.TaskTimedOut, gone.TaskDoesNotExist, gone.InvalidToken):
+            return  # its timer was faster, and the loop is polling anyway
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError("Step Functions did not take the token") from error

@@ -1,0 +1,193 @@
+"""What an upload is, by its bytes; and whether a result is a whole PNG with transparency."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import filetype
+import imagesize
+
+from cutout.domain.errors import (
+    BadOutput,
+    CutoutError,
+    TooManyPixels,
+    UnsupportedFormat,
+    UploadTooLarge,
+)
+
+# What the vendor takes, by the media types that `filetype` reports.
+FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/apng": "PNG",
+    "image/webp": "WebP",
+    "image/gif": "GIF",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+}
+SUPPORTED = ", ".join(dict.fromkeys(FORMATS.values()))
+MEGABYTE = 1_000_000
+_HEAD_BYTES = 8192  # as much as `filetype` looks at
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HAS_ALPHA_CHANNEL = {4, 6}  # colour types, PNG specification table 11.1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Format, and size in pixels as stored (before any EXIF rotation)."""
+
+    format: str
+    width: int
+    height: int
+
+
+def identify(file: BinaryIO) -> Picture:
+    """Tell what picture a file holds, from its headers alone.
+
+    Raises `UnsupportedFormat`; errors of the file's own reads pass through.
+    """
+    kind = filetype.guess(file.read(_HEAD_BYTES))
+    if kind is None or kind.mime not in FORMATS:
+        found = f"looks like {kind.mime}" if kind else "is not a picture that can be recognised"
+        raise UnsupportedFormat(f"the object {found}; upload one of {SUPPORTED}")
+    name = FORMATS[kind.mime]
+    file.seek(0)
+    width, height = _size(file, name)
+    return Picture(name, width, height)
+
+
+def _size(file: BinaryIO, name: str) -> tuple[int, int]:
+    broken = f"the object starts like a {name} file but its header is broken; upload it again"
+    try:
+        # Not `get`, which turns every error into a size of -1, those of the file's reads too.
+        found = imagesize.get_info(
+            file, dpi=False, colors=False, channels=False, exif_rotation=False
+        )
+    except CutoutError:
+        raise
+    except Exception as error:  # imagesize documents no errors: its parsers raise what they meet
+        raise UnsupportedFormat(broken) from error
+    if found.width < 1 or found.height < 1:
+        raise UnsupportedFormat(broken)
+    return int(found.width), int(found.height)
+
+
+def check_bytes(size: int, max_megabytes: int) -> None:
+    """Raise `UploadTooLarge` for more bytes than the stack allows."""
+    if size > max_megabytes * MEGABYTE:
+        raise UploadTooLarge(
+            f"the object has {size} bytes and the stack allows {max_megabytes} MB; "
+            "make it smaller or raise MaxUploadMegabytes"
+        )
+
+
+def check_pixels(picture: Picture, max_megapixels: int) -> None:
+    """Raise `TooManyPixels` for more pixels than the stack allows."""
+    if picture.width * picture.height > max_megapixels * 1_000_000:
+        raise TooManyPixels(
+            f"the picture has {picture.width} x {picture.height} pixels and the stack allows "
+            f"{max_megapixels} megapixels; make it smaller or raise MaxMegapixels"
+        )
+
+
+class PngCheck:
+    """Follows a PNG while it streams past, chunk by chunk of the format, keeping only headers.
+
+    `feed` every block of bytes, then `finish`; either raises `BadOutput`.
+    https://www.w3.org/TR/png-3/#5Chunk-layout
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.width = self.height = self.size = 0
+        self._max_bytes = max_bytes
+        self._pending = b""
+        self._skip = 0
+        self._crc = 0
+        self._type = b""
+        self._alpha = self._pixels = self._ended = False
+        self._read = self._signature
+
+    def feed(self, block: bytes | memoryview) -> None:
+        """Take the next bytes, in any portions."""
+        self.size += len(block)
+        if self.size > self._max_bytes:
+            raise BadOutput(f"the output has more than the {self._max_bytes} bytes allowed")
+        self._pending += block
+        while self._read():
+            pass
+
+    def finish(self) -> None:
+        """All bytes have been fed: raise unless they were a whole PNG with transparency."""
+        if not self._ended:
+            raise BadOutput(f"the output ends in the middle, after {self.size} bytes")
+        if not self._pixels:
+            raise BadOutput("the output is a PNG without pixels")
+        if not self._alpha:
+            raise BadOutput("the output is a PNG without transparency")
+
+    def _take(self, count: int) -> bytes | None:
+        if len(self._pending) < count:
+            return None
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        return taken
+
+    def _signature(self) -> bool:
+        head = self._take(len(_SIGNATURE))
+        if head is not None and head != _SIGNATURE:
+            raise BadOutput("the output is not a PNG")
+        if head is not None:
+            self._read = self._chunk_header
+        return head is not None
+
+    def _chunk_header(self) -> bool:
+        if self._ended and self._pending:
+            raise BadOutput("the output has bytes after its end")
+        head = self._take(8)
+        if head is None:
+            return False
+        self._skip, self._type = struct.unpack(">I4s", head)
+        self._crc = zlib.crc32(self._type)
+        self._check_order()
+        self._read = self._header_body if self._type == b"IHDR" else self._chunk_body
+        return True
+
+    def _check_order(self) -> None:
+        # IHDR comes first, and once: the width is 0 until it was read.
+        if (self._type == b"IHDR") != (self.width == 0):
+            raise BadOutput("the output is a PNG without a proper header")
+        self._alpha |= self._type == b"tRNS"
+        self._pixels |= self._type == b"IDAT"
+
+    def _header_body(self) -> bool:
+        body = self._take(13)
+        if body is None:
+            return False
+        self.width, self.height, _, colour = struct.unpack(">IIBB", body[:10])
+        if self._skip != len(body) or not self.width or not self.height:
+            raise BadOutput("the output is a PNG without a proper header")
+        self._alpha = colour in _HAS_ALPHA_CHANNEL
+        self._crc = zlib.crc32(body, self._crc)
+        self._read = self._checksum
+        return True
+
+    def _chunk_body(self) -> bool:
+        part = self._pending[: self._skip]
+        self._pending = self._pending[len(part) :]
+        self._crc = zlib.crc32(part, self._crc)
+        self._skip -= len(part)
+        if self._skip:
+            return False
+        self._read = self._checksum
+        return True
+
+    def _checksum(self) -> bool:
+        stored = self._take(4)
+        if stored is None:
+            return False
+        if struct.unpack(">I", stored)[0] != self._crc:
+            raise BadOutput("the output is a PNG with damaged bytes")
+        self._ended = self._type == b"IEND"
+        self._read = self._chunk_header
+        return True

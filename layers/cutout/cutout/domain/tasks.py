@@ -1,0 +1,177 @@
+"""A task: one revision of one object on its way from upload to PNG."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypedDict
+
+from pydantic import BaseModel, Field
+
+from cutout.domain.errors import IllegalTransition
+from cutout.domain.uploads import Upload
+
+_SEQUENCER_LENGTH = 64  # today's have 18 characters
+
+
+class Status(StrEnum):
+    """Where a task is."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    UNCERTAIN = "uncertain"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a task stays here, unless a person asks for a retry."""
+        return not TRANSITIONS[self]
+
+    @property
+    def open(self) -> bool:
+        """Whether a task goes on from here by itself; an uncertain one may wait for a person."""
+        return not self.ended and self is not Status.UNCERTAIN
+
+
+class OnUncertain(StrEnum):
+    """What becomes of a task whose submit may or may not have been accepted."""
+
+    HOLD = "hold"
+    RESUBMIT = "resubmit"
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED}),
+    Status.SUBMITTING: frozenset(
+        {Status.PROCESSING, Status.QUEUED, Status.UNCERTAIN, Status.FAILED}
+    ),
+    Status.UNCERTAIN: frozenset({Status.PROCESSING, Status.QUEUED, Status.FAILED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.SUPERSEDED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.REJECTED: frozenset(),
+    Status.SUPERSEDED: frozenset(),
+}
+
+# Ended, but a person may take them up again: to fetch a result that came late, or to send anew.
+REOPENINGS: dict[Status, frozenset[Status]] = {
+    Status.FAILED: frozenset({Status.PROCESSING, Status.QUEUED}),
+    Status.REJECTED: frozenset({Status.QUEUED}),
+    Status.UNCERTAIN: frozenset({Status.QUEUED}),
+}
+
+# What an operator may have to look at; the others are left out of the status index.
+WATCHED = frozenset(
+    {Status.QUEUED, Status.SUBMITTING, Status.UNCERTAIN, Status.PROCESSING, Status.FAILED}
+)
+
+
+def check_transition(before: Status, after: Status) -> None:
+    """Raise `IllegalTransition` unless the table has this step."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(f"a task cannot go from {before} to {after}")
+
+
+def check_reopening(before: Status, after: Status) -> None:
+    """Raise `IllegalTransition` unless a person may ask for this step."""
+    if after not in REOPENINGS.get(before, ()):
+        raise IllegalTransition(f"a task that is {before} cannot be taken up as {after}")
+
+
+class Task(BaseModel):
+    """One item of the ledger. Times are UTC; `code` and `reason` say why it is where it is."""
+
+    task_id: str
+    status: Status = Status.QUEUED
+    bucket: str
+    key: str
+    version_id: str | None = None
+    sequencer: str | None = None
+    etag: str
+    size: int
+    output_bucket: str
+    output_key: str
+    model: str
+    created_at: datetime
+    entered_at: dict[Status, datetime] = Field(default_factory=dict)
+    expires_at: int = Field(description="Unix seconds: DynamoDB deletes the item after this.")
+    attempt: int = 0
+    lease_until: datetime | None = None
+    slot_at: datetime | None = Field(default=None, description="The governor's; None: has none.")
+    submit_after: datetime | None = None
+    prediction_id: str | None = None
+    callback_expected: bool = False
+    called_back_at: datetime | None = None
+    task_token: str | None = Field(default=None, description="Wakes the wait loop.")
+    inference_ms: int | None = None
+    polls: int = 0
+    code: str | None = None
+    reason: str | None = None
+
+    @property
+    def upload(self) -> Upload:
+        """The object that this task is about."""
+        return Upload.model_validate(self.model_dump(include=set(Upload.model_fields)))
+
+    @property
+    def awaits_callback(self) -> bool:
+        """Whether the wait loop may rely on being woken."""
+        return self.callback_expected and self.called_back_at is None
+
+    @property
+    def revision(self) -> str:
+        """Sorts the revisions of one object by when they were made.
+
+        Sequencers compare as strings once the shorter one is filled up with zeros.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        """
+        return (self.sequencer or "").ljust(_SEQUENCER_LENGTH, "0")
+
+    @property
+    def execution_name(self) -> str:
+        """One execution per attempt: starting it twice is the same execution."""
+        return f"{self.task_id}-{self.attempt}"
+
+    def deadline(self, seconds: int) -> datetime:
+        """When to stop waiting for the vendor, counted from the submit."""
+        return self.entered_at[Status.PROCESSING] + timedelta(seconds=seconds)
+
+
+class TaskChanges(TypedDict, total=False):
+    """The fields of a `Task` that a step may write; `ledger` enters status and times by itself."""
+
+    attempt: int
+    lease_until: datetime
+    slot_at: datetime | None
+    submit_after: datetime | None
+    model: str
+    prediction_id: str | None
+    callback_expected: bool
+    called_back_at: datetime | None
+    task_token: str | None
+    inference_ms: int
+    code: str | None
+    reason: str | None
+
+
+def new_task(
+    upload: Upload,
+    output_bucket: str,
+    output_key: str,
+    model: str,
+    now: datetime,
+    retention_days: int,
+) -> Task:
+    """The task for an upload that nobody has seen yet."""
+    return Task(
+        **upload.model_dump(),
+        task_id=upload.task_id,
+        output_bucket=output_bucket,
+        output_key=output_key,
+        model=model,
+        created_at=now,
+        entered_at={Status.QUEUED: now},
+        expires_at=int((now + timedelta(days=retention_days)).timestamp()),
+    )

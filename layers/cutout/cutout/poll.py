@@ -1,0 +1,118 @@
+"""Poll a task: ask the vendor how it stands and save the picture once it is there."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Unpack
+
+from pydantic import BaseModel
+
+from cutout.aws.s3 import Storage
+from cutout.domain import schedule
+from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
+from cutout.domain.images import MEGABYTE, PngCheck
+from cutout.domain.tasks import Status, Task, TaskChanges
+from cutout.observability import count_task, logger
+from cutout.settings import PollSettings
+from cutout.store.holds import OutputHolds
+from cutout.store.latencies import Latencies
+from cutout.store.ledger import Ledger
+from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.contract import Prediction, PredictionStatus
+from cutout.wavespeed.outputs import Outputs
+
+
+class PollResult(BaseModel):
+    """What the state machine reads: whether to wait again, or what to announce."""
+
+    task_id: str
+    status: Status
+    wait_seconds: int
+    await_callback: bool
+    bucket: str
+    key: str
+    output_bucket: str
+    output_key: str
+
+
+@dataclass(frozen=True)
+class Polling:
+    """Everything that polling needs; `clock` gives the time in UTC."""
+
+    settings: PollSettings
+    ledger: Ledger
+    holds: OutputHolds
+    latencies: Latencies
+    storage: Storage
+    wavespeed: WaveSpeed
+    outputs: Outputs
+    clock: Callable[[], datetime]
+
+    def poll(self, task_id: str) -> PollResult:
+        """Look once. Raises a `Failed` if the task is over without a picture.
+
+        Any other error of this project means that looking again may help.
+        """
+        logger.append_keys(task_id=task_id)
+        task = self.ledger.count_poll(task_id)
+        if task.status is not Status.PROCESSING:
+            return _result(task)  # an earlier try got further than its answer
+        if task.prediction_id is None:
+            raise PredictionMissing("the ledger holds no prediction of this task; retry it")
+        prediction = self.wavespeed.result(task.prediction_id)
+        if prediction.status is PredictionStatus.COMPLETED:
+            return _result(self._save(task, prediction))
+        if prediction.status.ended:
+            reason = prediction.error or "no reason given"
+            raise PredictionFailed(f"the vendor ended it as {prediction.status}: {reason}")
+        return self._wait(task)
+
+    def _save(self, task: Task, prediction: Prediction) -> Task:
+        if not prediction.outputs:
+            raise PredictionFailed("the vendor completed it without an output")
+        now = self.clock()
+        try:
+            self.holds.take(task, now, now + timedelta(seconds=self.settings.hold_seconds))
+        except Superseded as error:
+            return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
+        check = PngCheck(self.settings.max_output_megabytes * MEGABYTE)
+        try:
+            with closing(self.outputs.read(prediction.outputs[0])) as blocks:
+                self.storage.save_png(task, blocks, check)
+        finally:
+            self.holds.release(task)
+        logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
+        inference_ms = round(prediction.timings.inference)
+        completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)
+        if inference_ms:
+            self.latencies.remember(task, inference_ms)
+        return completed
+
+    def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
+        ended = self.ledger.move(task, status, self.clock(), **changes)
+        count_task(status)
+        return ended
+
+    def _wait(self, task: Task) -> PollResult:
+        now, limit = self.clock(), self.settings.deadline_seconds
+        if now >= task.deadline(limit):
+            raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
+        age = now - task.entered_at[Status.PROCESSING]
+        wait = schedule.next_wait(age, task.polls, self.latencies.recent(task.model))
+        if task.awaits_callback:
+            wait = max(wait, self.settings.webhook_fallback_seconds)
+        return _result(task, wait)
+
+
+def _result(task: Task, wait_seconds: int = 0) -> PollResult:
+    return PollResult(
+        task_id=task.task_id,
+        status=task.status,
+        wait_seconds=wait_seconds,
+        await_callback=task.awaits_callback,
+        bucket=task.bucket,
+        key=task.key,
+        output_bucket=task.output_bucket,
+        output_key=task.output_key,
+    )

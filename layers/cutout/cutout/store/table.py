@@ -1,0 +1,98 @@
+"""The DynamoDB table that holds the ledger, the governor and the holds on output keys.
+
+Plain Python values in and out (whole numbers as `int` or `Decimal`, never `float`).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cutout.domain.errors import ConditionFailed, ServiceError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+Item = dict[str, Any]
+
+
+class Table:
+    """Items by their key `task_id`. Raises `ServiceError` when DynamoDB does not serve a call."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, key: str) -> Item | None:
+        """Read an item, strongly consistent."""
+        with self._errors(key):
+            answer = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True)
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    def query(self, index: str, name: str, value: str) -> list[Item]:
+        """The first page (up to 1 MB) of an index's items with one key, last range key first."""
+        with self._errors(value):
+            answer = self._client.query(
+                TableName=self._name,
+                IndexName=index,
+                KeyConditionExpression="#name = :value",
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":value": {"S": value}},
+                ScanIndexForward=False,
+            )
+        return [_plain(item) for item in answer["Items"]]
+
+    def put_new(self, item: Item) -> None:
+        """Write an item that is not there yet. Raises `ConditionFailed` if it is."""
+        with self._errors(item["task_id"]):
+            self._client.put_item(
+                TableName=self._name,
+                Item={name: _serialize(value) for name, value in item.items()},
+                ConditionExpression="attribute_not_exists(task_id)",
+            )
+
+    def update(
+        self,
+        key: str,
+        expression: str,
+        *,
+        values: Mapping[str, Any],
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Item:
+        """Change an item, or make it, and return it. Raises `ConditionFailed`."""
+        more: Any = {"ExpressionAttributeNames": names} if names else {}
+        if condition:
+            more["ConditionExpression"] = condition
+        with self._errors(key):
+            answer = self._client.update_item(
+                TableName=self._name,
+                Key=_key(key),
+                UpdateExpression=expression,
+                ExpressionAttributeValues={name: _serialize(v) for name, v in values.items()},
+                ReturnValues="ALL_NEW",
+                **more,
+            )
+        return _plain(answer["Attributes"])
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            raise ConditionFailed(f"the condition on {key} does not hold") from error
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError(f"DynamoDB did not serve {key}") from error
+
+
+def _key(key: str) -> dict[str, Any]:
+    return {"task_id": {"S": key}}
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}

@@ -1,0 +1,305 @@
+"""Submit an upload: claim it, look at it, have it processed, start its wait loop.
+
+Every step can be run again: a message that comes back finds the task in the ledger and goes on
+from there. `submitting` is written before the POST, so that a POST is never sent twice unnoticed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Unpack
+
+from cutout.aws.events import Announcements
+from cutout.aws.s3 import Storage
+from cutout.aws.wait_loop import Workflow
+from cutout.domain import images, naming, schedule
+from cutout.domain.errors import (
+    AnswerLost,
+    CutoutError,
+    Failed,
+    NotNow,
+    PredictionNotFound,
+    RateLimited,
+    Rejected,
+    StatusChanged,
+    VendorUnavailable,
+)
+from cutout.domain.options import Options, overridden
+from cutout.domain.tasks import REOPENINGS, OnUncertain, Status, Task, TaskChanges, new_task
+from cutout.domain.uploads import Upload
+from cutout.observability import count_task, logger
+from cutout.settings import SubmitSettings
+from cutout.store.governor import Charge, Governor
+from cutout.store.latencies import Latencies
+from cutout.store.ledger import Ledger
+from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.contract import PredictionStatus
+from cutout.webhook import callback_url
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Everything that submitting needs; `clock` gives the time in UTC."""
+
+    settings: SubmitSettings
+    ledger: Ledger
+    governor: Governor
+    latencies: Latencies
+    storage: Storage
+    wavespeed: WaveSpeed
+    workflow: Workflow
+    announcements: Announcements
+    clock: Callable[[], datetime]
+
+    def submit(self, upload: Upload) -> timedelta | None:
+        """Take the upload as far as it goes now.
+
+        Returns how long to leave it alone before it is looked at again; None if there is nothing
+        left to do. Raises `ServiceError` if an AWS service fails, to be tried again.
+        """
+        return self._continue(self.ledger.claim(self._new_task(upload)))
+
+    def retry(
+        self, task_id: str, *, pay_again: bool, attempt: int | None = None
+    ) -> timedelta | None:
+        """Take a task up again because a person asked for it; returns as `submit` does.
+
+        A result that the vendor has by now, or is still at work on, is taken and costs nothing,
+        unless the person says that it may be paid again: the result may be of no use. Otherwise
+        the picture is sent anew; one that the vendor may have accepted before, only if the person
+        says so. One wish is one retry: told which attempt it is
+        about, it leaves later ones alone, however often its message comes.
+        """
+        task = self.ledger.get(task_id)
+        if attempt in (None, task.attempt):
+            try:
+                task = self._reopened(task, pay_again=pay_again)
+            except (NotNow, VendorUnavailable) as error:
+                logger.warning("the retry waits", code=error.code, reason=str(error))
+                return timedelta(seconds=error.wait_seconds)
+        return self._continue(task)
+
+    def _reopened(self, task: Task, *, pay_again: bool) -> Task:
+        try:
+            if task.status is Status.FAILED and not pay_again and self._vendor_has(task):
+                return self.ledger.reopen(
+                    task,
+                    Status.PROCESSING,
+                    self.clock(),
+                    attempt=task.attempt + 1,
+                    callback_expected=False,
+                    code=None,
+                    reason=None,
+                )
+            if task.status in REOPENINGS and (pay_again or task.status is not Status.UNCERTAIN):
+                return self.ledger.reopen(
+                    task, Status.QUEUED, self.clock(), slot_at=None, submit_after=None
+                )
+        except StatusChanged:
+            logger.info("the task moved meanwhile", task_id=task.task_id)
+        return task
+
+    def _vendor_has(self, task: Task) -> bool:
+        if task.prediction_id is None:
+            return False
+        try:
+            status = self.wavespeed.result(task.prediction_id).status
+        except PredictionNotFound:
+            return False
+        return status is PredictionStatus.COMPLETED or not status.ended
+
+    def _continue(self, task: Task) -> timedelta | None:
+        logger.append_keys(task_id=task.task_id)
+        try:
+            return self._step(task)
+        except StatusChanged:
+            # Another delivery of the same event is at work; look later whether it finished.
+            return self._lease
+
+    def _step(self, task: Task) -> timedelta | None:
+        match task.status:
+            case Status.QUEUED:
+                return self._send(task)
+            case Status.SUBMITTING:
+                return self._wait_for_sender(task)
+            case Status.UNCERTAIN:
+                return self._settle(task)
+            case Status.PROCESSING:
+                self._start(task)
+        return None
+
+    def _send(self, task: Task) -> timedelta | None:
+        if left := _left(task.submit_after, self.clock()):
+            return left
+        try:
+            options = self._preflight(task)
+        except Rejected as error:
+            # Announced before it is written: a crash in between announces twice, never not at all.
+            self.announcements.failed(task, error.code, str(error))
+            self._move(task, Status.REJECTED, error)
+            return None
+        if left := self._wait_for_slot(task):
+            return left
+        # Lent before the write-ahead: between that and the POST nothing else may fail.
+        url = self.storage.presign(task.upload, self.settings.presign_seconds)
+        try:
+            charge = self.governor.charge(options.model, self.clock())
+        except NotNow as error:
+            return self._queue_again(task, error)
+        try:
+            task = self._write_ahead(task, options)
+        except StatusChanged:
+            self.governor.refund(charge)
+            raise
+        return self._post(task, url, options, charge)
+
+    def _wait_for_slot(self, task: Task) -> timedelta | None:
+        now = self.clock()
+        slot = self.governor.slot(task.slot_at, now)
+        if slot > now:
+            rate = self.settings.images_per_minute
+            reason = f"its turn comes at {slot:%Y-%m-%d %H:%M:%S} UTC, at {rate} images a minute"
+            self.ledger.amend(
+                task, slot_at=slot, submit_after=slot, code="waits_for_slot", reason=reason
+            )
+        return _left(slot, now)
+
+    def _write_ahead(self, task: Task, options: Options) -> Task:
+        now = self.clock()
+        return self.ledger.move(
+            task,
+            Status.SUBMITTING,
+            now,
+            attempt=task.attempt + 1,
+            lease_until=now + self._lease,
+            model=options.model,
+            # The vendor refuses a webhook together with base64 output.
+            callback_expected=bool(self.settings.webhook_url) and not options.base64_output,
+            called_back_at=None,
+            task_token=None,
+            prediction_id=None,
+            slot_at=None,
+            submit_after=None,
+            code=None,
+            reason=None,
+        )
+
+    def _post(self, task: Task, url: str, options: Options, charge: Charge) -> timedelta | None:
+        webhook = self.settings.webhook_url
+        callback = callback_url(webhook, task) if task.callback_expected else None
+        try:
+            prediction = self.wavespeed.submit(url, options, callback)
+        except NotNow as error:
+            # What the answer means for the task comes first: all else may fail.
+            wait = self._queue_again(task, error)
+            self.governor.refund(charge)
+            if isinstance(error, RateLimited):
+                self.governor.push_back(self.clock(), wait)
+            return wait
+        except AnswerLost as error:
+            return self._settle(self._move(task, Status.UNCERTAIN, error))
+        except Failed as error:
+            self._move(task, Status.FAILED, error)
+            self.announcements.failed(task, error.code, str(error))
+            self.governor.refund(charge)
+            return None
+        first_wait = 0 if prediction.status.ended else None
+        self._go_on(task, first_wait, prediction_id=prediction.id)
+        return None
+
+    def _preflight(self, task: Task) -> Options:
+        """Refuse what the vendor would refuse, before any money is spent. Raises `Rejected`."""
+        images.check_bytes(task.size, self.settings.max_upload_megabytes)
+        naming.check_output_key(task.output_key)
+        picture = images.identify(self.storage.open(task.upload))
+        images.check_pixels(picture, self.settings.max_megapixels)
+        return overridden(
+            self._defaults, self.storage.metadata(task.upload), self.settings.allowed_models
+        )
+
+    def _wait_for_sender(self, task: Task) -> timedelta | None:
+        """A sender holds the task until its lease ends; a sender that died may have sent it."""
+        if left := _left(task.lease_until, self.clock()):
+            return left
+        lost = AnswerLost("the function ended while it was sending; it may have been accepted")
+        return self._settle(self._move(task, Status.UNCERTAIN, lost))
+
+    def _settle(self, task: Task) -> timedelta | None:
+        """Decide about a task of which nobody knows whether it was accepted."""
+        if task.called_back_at:
+            self._go_on(task, first_wait=0, code=None, reason=None)
+            return None
+        if self.settings.on_uncertain is OnUncertain.HOLD:
+            return None
+        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
+        if left := _left(task.entered_at[Status.UNCERTAIN] + grace, self.clock()):
+            return left
+        return self._send(self.ledger.move(task, Status.QUEUED, self.clock()))
+
+    def _go_on(self, task: Task, first_wait: int | None, **changes: Unpack[TaskChanges]) -> None:
+        """The vendor has the task: write that down, and wait for the result."""
+        task = self.ledger.move(task, Status.PROCESSING, self.clock(), **changes)
+        self._start(task, first_wait)
+
+    def _queue_again(self, task: Task, error: NotNow) -> timedelta:
+        wait = timedelta(seconds=error.wait_seconds)
+        later: TaskChanges = {"slot_at": None, "submit_after": self.clock() + wait}
+        if task.status is Status.QUEUED:
+            self.ledger.amend(task, **_because(error, later))
+        else:
+            self._move(task, Status.QUEUED, error, **later)
+        return wait
+
+    def _start(self, task: Task, first_wait: int | None = None) -> None:
+        if first_wait is None:
+            first_wait = self._first_wait(task)
+        self.workflow.start(task, first_wait)
+        logger.info("the vendor is at work", prediction_id=task.prediction_id)
+
+    def _first_wait(self, task: Task) -> int:
+        if task.called_back_at:
+            return 0
+        wait = schedule.next_wait(timedelta(), 0, self.latencies.recent(task.model))
+        return max(wait, self.settings.webhook_fallback_seconds) if task.awaits_callback else wait
+
+    def _move(
+        self, task: Task, to: Status, error: CutoutError, **changes: Unpack[TaskChanges]
+    ) -> Task:
+        moved = self.ledger.move(task, to, self.clock(), **_because(error, changes))
+        count_task(to)
+        logger.warning("the task changed its status", status=to, code=error.code, reason=str(error))
+        return moved
+
+    def _new_task(self, upload: Upload) -> Task:
+        settings = self.settings
+        key = naming.output_key(upload.key, settings.output_naming, settings.output_prefix)
+        return new_task(
+            upload,
+            settings.output_bucket,
+            key,
+            settings.model_id,
+            self.clock(),
+            settings.task_retention_days,
+        )
+
+    @property
+    def _defaults(self) -> Options:
+        settings = self.settings
+        return Options(
+            model=settings.model_id,
+            sync=settings.sync_mode,
+            base64_output=settings.base64_output,
+        )
+
+    @property
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self.settings.lease_seconds)
+
+
+def _left(until: datetime | None, now: datetime) -> timedelta | None:
+    """How long it is until a time; None if it has come."""
+    return until - now if until and until > now else None
+
+
+def _because(error: CutoutError, changes: TaskChanges) -> TaskChanges:
+    return {**changes, "code": error.code, "reason": str(error)}

@@ -1,0 +1,38 @@
+"""What a picture costs, by the vendor's own word."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from cutout.domain.errors import RateLimited, VendorUnavailable
+from cutout.observability import logger
+from cutout.wavespeed.client import WaveSpeed
+
+MAX_AGE = timedelta(hours=1)
+
+
+@dataclass
+class Prices:
+    """Asks for a model's price once an hour; `fallback` (USD) stands in when there is no answer."""
+
+    wavespeed: WaveSpeed
+    fallback: Decimal
+    clock: Callable[[], datetime]
+    _known: dict[str, tuple[Decimal, datetime]] = field(default_factory=dict)
+
+    def of(self, model: str) -> Decimal:
+        """One picture's price in USD. Raises a `NotNow` when the key is missing or refused."""
+        now = self.clock()
+        if model not in self._known or now - self._known[model][1] >= MAX_AGE:
+            self._known[model] = (self._ask(model), now)
+        return self._known[model][0]
+
+    def _ask(self, model: str) -> Decimal:
+        try:
+            price = self.wavespeed.price(model)
+        except (VendorUnavailable, RateLimited) as error:
+            logger.warning("the price is not known", reason=str(error), fallback=str(self.fallback))
+            return self.fallback
+        paid = price.price if price.discounted_price is None else price.discounted_price
+        return Decimal(str(paid))

@@ -1,0 +1,123 @@
+"""The vendor's webhook: believe it only when it is signed, and wake the task's wait loop.
+
+A callback only says that it is worth looking now; the poll function still asks the vendor. So one
+that comes too early, too late, twice, or never costs a moment, and never data.
+"""
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from cutout.aws.wait_loop import Workflow
+from cutout.domain.errors import ForgedCallback, StatusChanged, VendorUnavailable
+from cutout.domain.tasks import Status, Task
+from cutout.observability import logger
+from cutout.store.ledger import Ledger
+from cutout.wavespeed.contract import (
+    WEBHOOK_ID,
+    WEBHOOK_SIGNATURE,
+    WEBHOOK_TIMESTAMP,
+    Prediction,
+    sign_webhook,
+)
+
+MAX_AGE = timedelta(minutes=5)
+_FETCH_AGAIN_AFTER = timedelta(minutes=1)
+_PATH = re.compile(r"/([0-9a-f]{32})-(\d{1,9})")
+
+
+def callback_url(base_url: str, task: Task) -> str:
+    """Where the vendor tells about a task. All that is needed is in the path.
+
+    Whether the vendor keeps a query string is not known.
+    """
+    return f"{base_url.rstrip('/')}/{task.execution_name}"
+
+
+@dataclass
+class SigningSecret:
+    """The vendor's secret, fetched when it is first needed and kept.
+
+    `refreshed` fetches it anew, for it may have been rotated, but not more than once a minute, so
+    that forged callbacks cannot make this stack hammer the vendor.
+    """
+
+    fetch: Callable[[], str]
+    clock: Callable[[], datetime]
+    _value: str = ""
+    _fetched_at: datetime | None = field(default=None)
+
+    def current(self) -> str:
+        """The secret as it was when it was last fetched."""
+        return self._value or self.refreshed()
+
+    def refreshed(self) -> str:
+        """The secret as it is now, or as it was within the last minute.
+
+        Raises what `fetch` raises, and `VendorUnavailable` until it may be asked again.
+        """
+        now = self.clock()
+        if self._fetched_at is None or now - self._fetched_at >= _FETCH_AGAIN_AFTER:
+            self._fetched_at = now  # before the fetch: one that fails counts too
+            self._value = self.fetch()
+        if not self._value:
+            raise VendorUnavailable("the vendor did not tell the webhook secret a moment ago")
+        return self._value
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Everything that taking a callback needs; `clock` gives the time in UTC."""
+
+    secret: SigningSecret
+    ledger: Ledger
+    workflow: Workflow
+    clock: Callable[[], datetime]
+
+    def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Take one callback; header names are in lower case.
+
+        Raises `ForgedCallback` for what the vendor did not sign in the last five minutes.
+        """
+        self._authenticate(headers, body)
+        addressed = _PATH.fullmatch(path)
+        try:
+            prediction = Prediction.model_validate_json(body)
+        except ValidationError:
+            addressed = None
+        if addressed is None:
+            logger.warning("a signed callback is of no use")
+            return
+        task_id, attempt = addressed[1], int(addressed[2])
+        logger.append_keys(task_id=task_id)
+        try:
+            self._wake(self.ledger.record_callback(task_id, attempt, prediction.id, self.clock()))
+        except StatusChanged:
+            logger.info("the callback is about a task that is over")
+
+    def _wake(self, task: Task) -> None:
+        if task.status is Status.SUBMITTING:
+            return  # the sender finds the callback in the ledger
+        if task.status is Status.UNCERTAIN:
+            task = self.ledger.move(task, Status.PROCESSING, self.clock(), code=None, reason=None)
+        if task.task_token:
+            self.workflow.wake(task.task_token)
+        else:
+            self.workflow.start(task, first_wait=0)
+
+    def _authenticate(self, headers: Mapping[str, str], body: bytes) -> None:
+        timestamp = headers.get(WEBHOOK_TIMESTAMP, "")
+        if not timestamp.isdecimal() or len(timestamp) > len("9999999999"):
+            raise ForgedCallback("the callback has no timestamp")
+        if abs(self.clock().timestamp() - int(timestamp)) > MAX_AGE.total_seconds():
+            raise ForgedCallback("the callback is too old or too new")
+        given = headers.get(WEBHOOK_SIGNATURE, "").encode()
+        for secret in (self.secret.current, self.secret.refreshed):
+            signed = sign_webhook(secret(), headers.get(WEBHOOK_ID, ""), int(timestamp), body)
+            if hmac.compare_digest(given, signed.encode()):
+                return
+        raise ForgedCallback("the callback's signature is wrong")

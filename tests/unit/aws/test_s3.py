@@ -1,0 +1,390 @@
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse, HTTPHeaders
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from PIL import Image
+
+from cutout.aws.clients import S3_CONFIG
+from cutout.aws.s3 import Storage
+from cutout.domain.errors import BadOutput, OutputUnavailable, ServiceError, SourceGone
+from cutout.domain.images import PngCheck, identify
+from cutout.domain.tasks import Task
+from cutout.domain.uploads import Upload
+from tests import pictures
+from tests.factories import INPUT, OUTPUT, make_task, make_upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MODEL = "wavespeed-ai/image-background-remover"
+KEY = "up/a+b%20c ü 🐈.jpg"
+PNG = pictures.png()
+# Noise does not compress: this is more than one part, and not a whole number of parts.
+LARGE_PNG = pictures.png(1600, 1600)
+PLENTY = 100_000_000
+
+
+@pytest.fixture
+def s3(aws: boto3.Session) -> "S3Client":
+    # The project's own configuration, without the pauses between tries.
+    client = aws.client("s3", config=S3_CONFIG.merge(Config(retries={"total_max_attempts": 1})))
+    for bucket in (INPUT, OUTPUT):
+        client.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+    versioning(client, "Enabled")
+    return client
+
+
+@pytest.fixture
+def storage(s3: "S3Client") -> Storage:
+    return Storage(s3)
+
+
+def versioning(s3: "S3Client", status: Any) -> None:
+    s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": status})
+
+
+def put(s3: "S3Client", body: bytes, **options: Any) -> Upload:
+    """Put an object and return what S3 would announce of it."""
+    answer = s3.put_object(Bucket=INPUT, Key=KEY, Body=body, **options)
+    return make_upload(
+        bucket=INPUT,
+        key=KEY,
+        version_id=answer.get("VersionId"),
+        etag=answer["ETag"].strip('"'),
+        size=len(body),
+    )
+
+
+def put_without_version(s3: "S3Client", body: bytes, **options: Any) -> Upload:
+    return put(s3, body, **options).model_copy(update={"version_id": None})
+
+
+# ------------------------------------------------------------------ open
+
+
+@pytest.mark.parametrize("name", pictures.FORMATS)
+def test_a_picture_is_read_as_from_a_file(s3: "S3Client", storage: Storage, name: str) -> None:
+    picture = pictures.FORMATS[name](300, 200)
+    with (
+        Image.open(io.BytesIO(picture)) as here,
+        Image.open(storage.open(put(s3, picture))) as there,
+    ):
+        assert there.format == here.format
+        assert there.tobytes() == here.tobytes()
+
+
+def test_any_place_can_be_read(s3: "S3Client", storage: Storage) -> None:
+    data = bytes(range(256)) * 1000
+    file, there = io.BytesIO(data), storage.open(put(s3, data))
+    steps = [(0, 0), (200_000, 0), (-100, 2), (0, 2), (-70_000, 1), (5, 1), (999_999, 0), (-3, 2)]
+    for offset, whence in steps:
+        assert there.seek(offset, whence) == file.seek(offset, whence)
+        assert there.read(300) == file.read(300)
+        assert there.tell() == file.tell()
+    there.seek(0)
+    assert there.read() == data
+
+
+def test_a_header_is_found_without_fetching_the_picture(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, pictures.tiff(1000, 1000))
+    fetched: list[int] = []
+    s3.meta.events.register(
+        "after-call.s3.GetObject", lambda parsed, **_: fetched.append(parsed["ContentLength"])
+    )
+    assert identify(storage.open(upload)).width == 1000
+    assert sum(fetched) < 200_000 < upload.size
+
+
+def test_an_empty_object_has_nothing_to_read(s3: "S3Client", storage: Storage) -> None:
+    assert storage.open(put(s3, b"")).read() == b""
+
+
+def test_the_announced_version_is_read(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"first")
+    put(s3, b"second")
+    assert storage.open(upload).read() == b"first"
+
+
+def test_a_version_under_a_delete_marker_is_still_read(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"first")
+    s3.delete_object(Bucket=INPUT, Key=KEY)
+    assert storage.open(upload).read() == b"first"
+
+
+def test_a_deleted_version_is_gone(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"first")
+    assert upload.version_id
+    s3.delete_object(Bucket=INPUT, Key=KEY, VersionId=upload.version_id)
+    with pytest.raises(SourceGone, match="deleted or replaced"):
+        storage.open(upload).read()
+
+
+def test_a_deleted_object_without_versions_is_gone(s3: "S3Client", storage: Storage) -> None:
+    versioning(s3, "Suspended")
+    upload = put_without_version(s3, b"first")
+    s3.delete_object(Bucket=INPUT, Key=KEY)
+    with pytest.raises(SourceGone):
+        storage.open(upload).read()
+
+
+@pytest.mark.parametrize("other", [b"other", b"x", b"something much longer"])
+def test_a_replaced_object_without_versions_is_gone(
+    s3: "S3Client", storage: Storage, other: bytes
+) -> None:
+    versioning(s3, "Suspended")
+    upload = put_without_version(s3, b"first")
+    put_without_version(s3, other)
+    with pytest.raises(SourceGone):
+        storage.open(upload).read()
+
+
+def test_a_replaced_object_with_the_null_version_is_gone(s3: "S3Client", storage: Storage) -> None:
+    versioning(s3, "Suspended")
+    upload = put(s3, b"first").model_copy(update={"version_id": "null"})
+    assert storage.open(upload).read() == b"first"
+    put(s3, b"other")
+    with pytest.raises(SourceGone):
+        storage.open(upload).read()
+
+
+def test_a_bucket_that_is_not_there_is_gone(storage: Storage) -> None:
+    with pytest.raises(SourceGone):
+        storage.open(make_upload(bucket="no-such-bucket")).read()
+
+
+def unreachable(**_: Any) -> None:
+    raise EndpointConnectionError(endpoint_url="https://s3")
+
+
+def test_a_read_without_an_answer_is_a_service_error(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"first")
+    s3.meta.events.register("before-send.s3.GetObject", unreachable)
+    with pytest.raises(ServiceError, match="did not return the upload"):
+        storage.open(upload).read()
+
+
+def test_a_refused_read_is_a_service_error(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"first")
+    s3.meta.events.register_first("before-send.s3.GetObject", denied)
+    with pytest.raises(ServiceError, match="did not return the upload"):
+        storage.open(upload).read()
+
+
+def denied(**_: Any) -> Any:
+    body = Body(b"<Error><Code>AccessDenied</Code></Error>")
+    return AWSResponse("https://s3", 403, HTTPHeaders(), body)
+
+
+class Body(io.BytesIO):
+    """A raw answer as botocore reads it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+# ------------------------------------------------------------------ presign
+
+
+def test_a_presigned_url_names_the_revision_and_is_signed_for_the_region(storage: Storage) -> None:
+    url = urlsplit(storage.presign(make_upload(key=KEY, version_id="v.1"), seconds=3600))
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    assert url.scheme == "https"
+    assert url.netloc == f"{INPUT}.s3.eu-central-1.amazonaws.com"
+    assert unquote(url.path) == f"/{KEY}"
+    assert query["versionId"] == "v.1"
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert query["X-Amz-Expires"] == "3600"
+    assert query["X-Amz-Credential"].endswith("/eu-central-1/s3/aws4_request")
+
+
+def test_a_url_without_a_version_names_none(storage: Storage) -> None:
+    assert "versionId" not in storage.presign(make_upload(version_id=None), seconds=60)
+
+
+# ------------------------------------------------------------------ save_png
+
+
+def in_blocks(data: bytes, size: int = 100_000) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def save(storage: Storage, task: Task, blocks: Iterator[bytes], max_bytes: int = PLENTY) -> None:
+    storage.save_png(task, blocks, PngCheck(max_bytes))
+
+
+def saved(s3: "S3Client", task: Task) -> bytes:
+    return s3.get_object(Bucket=OUTPUT, Key=task.output_key)["Body"].read()
+
+
+def test_a_png_is_saved_with_its_type(s3: "S3Client", storage: Storage) -> None:
+    task = make_task(put(s3, b"source"))
+    save(storage, task, in_blocks(PNG))
+    assert saved(s3, task) == PNG
+    assert s3.head_object(Bucket=OUTPUT, Key=f"{KEY}.png")["ContentType"] == "image/png"
+
+
+def test_metadata_and_tags_are_carried_over(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, b"source", Metadata={"author": "Ada"}, Tagging="team=a%20b&sum=1%2B1%3D2")
+    task = make_task(upload, prediction_id="p1")
+    save(storage, task, in_blocks(PNG))
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert metadata == {
+        "author": "Ada",
+        "cutout-task-id": task.task_id,
+        "cutout-prediction-id": "p1",
+        "cutout-model": MODEL,
+        "cutout-source-bucket": INPUT,
+        "cutout-source-version": upload.version_id,
+        "cutout-source-key": "up/a%2Bb%2520c%20%C3%BC%20%F0%9F%90%88.jpg",
+    }
+    assert unquote(metadata["cutout-source-key"]) == KEY
+    tags = s3.get_object_tagging(Bucket=OUTPUT, Key=task.output_key)["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "a b", "sum": "1+1=2"}
+
+
+def test_the_source_is_left_alone(s3: "S3Client", storage: Storage) -> None:
+    save(storage, make_task(put(s3, b"source", Metadata={"author": "Ada"})), in_blocks(PNG))
+    (version,) = s3.list_object_versions(Bucket=INPUT)["Versions"]
+    assert s3.get_object(Bucket=INPUT, Key=KEY)["Body"].read() == b"source"
+    assert version["IsLatest"]
+
+
+@pytest.mark.parametrize("length", [1700, 2010, 2048 - len("note")])
+def test_the_users_metadata_goes_before_the_lineage(
+    s3: "S3Client", storage: Storage, length: int
+) -> None:
+    task = make_task(put(s3, b"source", Metadata={"note": "n" * length}))
+    save(storage, task, in_blocks(PNG))
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert metadata["note"] == "n" * length
+    assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+    assert ("cutout-task-id" in metadata) == (length == 1700)
+
+
+def test_a_long_key_is_left_out_of_the_lineage(s3: "S3Client", storage: Storage) -> None:
+    key = "猫" * 340
+    s3.put_object(Bucket=INPUT, Key=key, Body=b"source")
+    task = make_task(make_upload(key=key, version_id=None))
+    save(storage, task, in_blocks(PNG))
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert "cutout-source-key" not in metadata
+    assert metadata["cutout-source-bucket"] == INPUT
+
+
+@pytest.mark.parametrize("deletes", ["version", "object", "bucket"])
+def test_a_png_is_saved_although_its_source_is_gone(
+    s3: "S3Client", storage: Storage, deletes: str
+) -> None:
+    upload = put(s3, b"source")
+    assert upload.version_id
+    s3.delete_object(Bucket=INPUT, Key=KEY, VersionId=upload.version_id)
+    if deletes == "object":
+        upload = upload.model_copy(update={"version_id": None})
+    if deletes == "bucket":
+        s3.delete_bucket(Bucket=INPUT)
+    task = make_task(upload)
+    save(storage, task, in_blocks(PNG))
+    assert saved(s3, task) == PNG
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert metadata["cutout-task-id"] == task.task_id
+
+
+def parts_taken(s3: "S3Client") -> list[int]:
+    numbers: list[int] = []
+    s3.meta.events.register(
+        "provide-client-params.s3.UploadPart",
+        lambda params, **_: numbers.append(params["PartNumber"]),
+    )
+    return numbers
+
+
+def test_a_large_png_goes_in_parts(s3: "S3Client", storage: Storage) -> None:
+    parts = parts_taken(s3)
+    task = make_task(put(s3, b"source", Metadata={"author": "Ada"}, Tagging="team=a"))
+    save(storage, task, in_blocks(LARGE_PNG))
+    assert parts == [1, 2]
+    assert saved(s3, task) == LARGE_PNG
+    head = s3.head_object(Bucket=OUTPUT, Key=task.output_key)
+    assert (head["ContentType"], head["Metadata"]["author"]) == ("image/png", "Ada")
+    tags = s3.get_object_tagging(Bucket=OUTPUT, Key=task.output_key)["TagSet"]
+    assert tags == [{"Key": "team", "Value": "a"}]
+
+
+def broken_download(data: bytes) -> Iterator[bytes]:
+    yield from in_blocks(data)
+    raise OutputUnavailable("the connection was reset")
+
+
+@pytest.mark.parametrize("picture", [PNG, LARGE_PNG], ids=["small", "large"])
+@pytest.mark.parametrize("before", [None, b"an older picture"], ids=["new", "replaced"])
+@pytest.mark.parametrize("fault", ["truncated", "damaged", "trailing", "opaque", "large", "broken"])
+def test_a_bad_output_changes_nothing(
+    s3: "S3Client", storage: Storage, picture: bytes, before: bytes | None, fault: str
+) -> None:
+    task = make_task(put(s3, b"source"))
+    if before:
+        s3.put_object(Bucket=OUTPUT, Key=task.output_key, Body=before)
+    damaged = bytearray(picture)
+    damaged[-20] ^= 1
+    blocks = {
+        "truncated": in_blocks(picture[:-1]),
+        "damaged": in_blocks(bytes(damaged)),
+        "trailing": in_blocks(picture + b"\n"),
+        "opaque": in_blocks(opaque(picture)),
+        "large": in_blocks(picture),
+        "broken": broken_download(picture[:-5]),
+    }[fault]
+    limit = len(picture) - 1 if fault == "large" else PLENTY
+    with pytest.raises(OutputUnavailable if fault == "broken" else BadOutput):
+        save(storage, task, blocks, limit)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=OUTPUT)
+    listed = s3.list_objects_v2(Bucket=OUTPUT).get("Contents", [])
+    assert [found["Key"] for found in listed] == ([task.output_key] if before else [])
+    if before:
+        assert saved(s3, task) == before
+
+
+OPAQUE = {PNG: pictures.png(alpha=False), LARGE_PNG: pictures.png(1800, 1800, alpha=False)}
+
+
+def opaque(picture: bytes) -> bytes:
+    """A picture without transparency that goes to S3 in as many requests."""
+    return OPAQUE[picture]
+
+
+@pytest.mark.parametrize("call", ["HeadObject", "GetObjectTagging", "PutObject"])
+def test_a_save_without_an_answer_is_a_service_error(
+    s3: "S3Client", storage: Storage, call: str
+) -> None:
+    task = make_task(put(s3, b"source"))
+    s3.meta.events.register(f"before-send.s3.{call}", unreachable)
+    with pytest.raises(ServiceError, match=f"did not take the output of task {task.task_id}"):
+        save(storage, task, in_blocks(PNG))
+
+
+@pytest.mark.parametrize("call", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+def test_a_save_that_stops_between_parts_leaves_nothing(
+    s3: "S3Client", storage: Storage, call: str
+) -> None:
+    task = make_task(put(s3, b"source"))
+    s3.meta.events.register(f"before-send.s3.{call}", unreachable)
+    with pytest.raises(ServiceError):
+        save(storage, task, in_blocks(LARGE_PNG))
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=OUTPUT)
+    assert "Contents" not in s3.list_objects_v2(Bucket=OUTPUT)
+
+
+def test_an_output_bucket_that_is_not_there_is_a_service_error(
+    s3: "S3Client", storage: Storage
+) -> None:
+    task = make_task(put(s3, b"source"), output_bucket="no-such-bucket")
+    with pytest.raises(ServiceError):
+        save(storage, task, in_blocks(PNG))

@@ -1,0 +1,47 @@
+from typing import get_type_hints
+
+import pytest
+
+from cutout.domain.errors import IllegalTransition
+from cutout.domain.tasks import TRANSITIONS, Status, Task, TaskChanges, check_transition
+
+ENDED = [Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.SUPERSEDED]
+
+
+def test_a_status_is_open_or_ended_or_uncertain() -> None:
+    assert [status for status in Status if status.ended] == ENDED
+    assert {status for status in Status if status.open} == set(Status) - {
+        *ENDED,
+        Status.UNCERTAIN,
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), get_type_hints(TaskChanges).items())
+def test_what_a_step_may_write_is_a_field_of_the_task(name: str, kind: type) -> None:
+    assert kind | None == get_type_hints(Task)[name] | None
+
+
+def test_every_status_has_its_transitions() -> None:
+    assert set(TRANSITIONS) == set(Status)
+
+
+@pytest.mark.parametrize("ended", ENDED)
+@pytest.mark.parametrize("after", Status)
+def test_an_ended_task_never_moves(ended: Status, after: Status) -> None:
+    with pytest.raises(IllegalTransition, match=f"from {ended} to {after}"):
+        check_transition(ended, after)
+
+
+def test_every_status_is_reached_from_queued() -> None:
+    reached, ahead = set(), {Status.QUEUED}
+    while ahead:
+        reached |= ahead
+        ahead = {after for status in ahead for after in TRANSITIONS[status]} - reached
+
+    assert reached == set(Status)
+
+
+def test_nothing_is_sent_without_being_written_ahead() -> None:
+    before = {status for status in Status if Status.PROCESSING in TRANSITIONS[status]}
+
+    assert before == {Status.SUBMITTING, Status.UNCERTAIN}

@@ -1,0 +1,300 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from cutout.domain.errors import OverBudget
+from cutout.store.governor import KEY, LATENESS, SLOW_FOR, Charge, Governor
+from cutout.store.table import Item, Table
+from tests.world import MODEL, NOW, TABLE, World
+
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+
+
+def governor(table: Table, rate: int = 0, budget: str = "0", price: str = "0.01") -> Governor:
+    return Governor(table, rate, Decimal(budget), lambda _model: Decimal(price))
+
+
+def burst(pace: Governor, count: int, now: datetime = NOW) -> list[datetime]:
+    """The slots of uploads that all come at the same time."""
+    return [pace.slot(None, now) for _ in range(count)]
+
+
+def gap(rate: int) -> timedelta:
+    """Between two slots: a minute and the lateness hold no more than the plan's minute allows."""
+    return timedelta(microseconds=-(-(MINUTE + LATENESS) // timedelta(microseconds=rate)))
+
+
+def gaps(slots: list[datetime]) -> set[timedelta]:
+    return {after - before for before, after in pairwise(slots)}
+
+
+def spent(world: World) -> int:
+    """Millionths of a USD."""
+    return int((world.table.get(KEY) or {})["spent"])
+
+
+class Interrupted(Table):
+    """A table at which somebody else gets in between every two calls."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.dynamodb, TABLE)
+        self.between: Callable[[], object] = lambda: None
+
+    def update(self, key: str, expression: str, **how: Any) -> Item:
+        self.between()
+        return super().update(key, expression, **how)
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_without_a_plan_nothing_waits(world: World) -> None:
+    pace = governor(world.table)
+
+    pace.push_back(NOW, MINUTE)
+
+    assert burst(pace, 3) == [NOW] * 3
+    assert world.table.get(KEY) is None
+
+
+@pytest.mark.parametrize("rate", [2, 7, 10, 60])
+def test_no_minute_holds_more_than_the_plan_however_late_each_is_sent(
+    world: World, rate: int
+) -> None:
+    slots = burst(governor(world.table, rate), 2 * rate + 2)
+
+    # The worst: the first of a minute was late, the last is on time.
+    for first in slots:
+        assert sum(first <= slot < first + MINUTE + LATENESS for slot in slots) <= rate
+    # Whole minutes of the clock are among these minutes.
+    for late in (timedelta(), LATENESS):
+        minutes = [(slot + late).replace(second=0, microsecond=0) for slot in slots]
+        assert max(minutes.count(minute) for minute in minutes) <= rate
+
+
+@pytest.mark.parametrize("rate", [2, 7, 10, 60, 500, 3000, 4400, 4500, 5000, 10_000])
+def test_a_burst_drains_at_95_percent_of_the_plan_or_better(world: World, rate: int) -> None:
+    slots = burst(governor(world.table, rate), 6)
+
+    assert gaps(slots) == {gap(rate)}
+    assert MINUTE / (gap(rate) * rate) >= 0.95
+
+
+def test_the_first_goes_at_once_and_idle_time_is_not_saved_up(world: World) -> None:
+    pace = governor(world.table, 10)
+
+    assert pace.slot(None, NOW) == NOW
+    later = NOW + 10 * MINUTE
+    assert burst(pace, 3, later) == [later + n * gap(10) for n in range(3)]
+
+
+def test_a_slot_that_is_held_is_honoured_and_takes_no_other(world: World) -> None:
+    pace = governor(world.table, 10)
+    first, held = burst(pace, 2)
+
+    assert pace.slot(held, NOW) == held
+    assert pace.slot(held, held + SECOND) == held
+    assert pace.slot(None, NOW) == held + (held - first)
+
+
+def test_a_pace_that_changes_goes_on_from_the_slots_given(world: World) -> None:
+    last = burst(governor(world.table, 10), 3)[-1]
+
+    faster = burst(governor(world.table, 60), 2)
+
+    assert faster[0] > last
+    assert gaps(faster) == {gap(60)}
+
+
+def test_whoever_comes_in_between_gets_another_slot(world: World) -> None:
+    table, slots = Interrupted(world), [NOW]
+    pace, other = governor(table, 60), governor(world.table, 60)
+    table.between = lambda: slots.append(other.slot(None, NOW))
+    other.slot(None, NOW)
+
+    slots += burst(pace, 5)
+
+    assert len(slots) > 10
+    assert gaps(sorted(slots)) == {gap(60)}
+
+
+def test_two_firsts_get_two_slots(world: World) -> None:
+    table, slots = Interrupted(world), []
+    other = governor(world.table, 60)
+
+    def come_first() -> None:
+        table.between = lambda: None
+        slots.append(other.slot(None, NOW))
+
+    table.between = come_first
+    slots.append(governor(table, 60).slot(None, NOW))
+
+    assert sorted(slots) == [NOW, NOW + gap(60)]
+
+
+def test_a_refusal_pushes_on_the_slots_that_were_given_too(world: World) -> None:
+    pace = governor(world.table, 10)
+    held = burst(pace, 3)
+
+    pace.push_back(NOW, MINUTE)
+
+    moved = [pace.slot(slot, slot) for slot in held]
+    assert min(moved) == NOW + MINUTE
+    assert len(set(moved)) == 3
+    assert pace.slot(moved[0], moved[0]) == moved[0]
+
+
+def test_a_slot_after_the_pause_stays(world: World) -> None:
+    pace = governor(world.table, 10)
+    last = burst(pace, 20)[-1]
+
+    pace.push_back(NOW, MINUTE)
+
+    assert pace.slot(last, last) == last
+    assert pace.slot(None, NOW) == last + gap(10)
+
+
+def test_after_a_refusal_the_pace_is_halved_and_recovers(world: World) -> None:
+    pace = governor(world.table, 10)
+    pace.slot(None, NOW)
+
+    pace.push_back(NOW, MINUTE)
+
+    assert gaps(burst(pace, 3)) == {2 * gap(10)}
+    slow = NOW + SLOW_FOR - SECOND
+    assert gaps(burst(pace, 3, slow)) == {2 * gap(10)}
+    recovered = NOW + SLOW_FOR + MINUTE
+    assert gaps(burst(pace, 3, recovered)) == {gap(10)}
+
+
+# ---------------------------------------------------------------- the budget
+
+
+def test_without_a_budget_nothing_is_charged(world: World) -> None:
+    money = governor(world.table)
+
+    money.refund(money.charge(MODEL, NOW))
+
+    assert world.table.get(KEY) is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "price", "pictures"),
+    [
+        ("0.05", "0.01", 5),
+        ("0.05", "0.015", 3),
+        ("0.1", "0.033333", 3),
+        ("0.000003", "0.0000015", 1),
+        ("0.01", "0.01", 1),
+    ],
+)
+def test_the_budget_is_spent_to_the_last_picture_and_no_further(
+    world: World, budget: str, price: str, pictures: int
+) -> None:
+    money = governor(world.table, 0, budget, price)
+
+    for _ in range(pictures):
+        money.charge(MODEL, NOW)
+
+    with pytest.raises(OverBudget):
+        money.charge(MODEL, NOW)
+    assert spent(world) <= Decimal(budget) * 1_000_000
+
+
+def test_over_budget_says_what_and_until_when(world: World) -> None:
+    money = governor(world.table, 0, "0.01")
+    money.charge(MODEL, NOW)
+
+    with pytest.raises(OverBudget, match=r"budget of \$0\.01 is spent; .* at 00:00 UTC") as caught:
+        money.charge(MODEL, NOW + timedelta(hours=11, minutes=59, seconds=1.5))
+
+    assert caught.value.wait_seconds == 59
+
+
+def test_a_price_above_the_budget_is_never_charged(world: World) -> None:
+    money = governor(world.table, 0, "0.01", "0.02")
+
+    with pytest.raises(OverBudget) as caught:
+        money.charge(MODEL, NOW)
+
+    assert caught.value.wait_seconds == 12 * 60 * 60
+    assert world.table.get(KEY) is None
+
+
+def test_what_costs_nothing_goes_through_a_spent_budget(world: World) -> None:
+    governor(world.table, 0, "0.01").charge(MODEL, NOW)
+
+    assert governor(world.table, 0, "0.01", "0").charge(MODEL, NOW).price == 0
+
+
+def test_each_day_has_its_budget_and_days_begin_in_utc(world: World) -> None:
+    money = governor(world.table, 0, "0.02")
+    money.charge(MODEL, NOW)
+    money.charge(MODEL, NOW)
+
+    east = timezone(timedelta(hours=10))
+    still_today = datetime(2026, 11, 21, 9, 59, tzinfo=east)
+    with pytest.raises(OverBudget):
+        money.charge(MODEL, still_today)
+    assert money.charge(MODEL, still_today + MINUTE) == Charge("2026-11-21", 10_000)
+    assert spent(world) == 10_000
+
+
+def test_two_firsts_of_a_day_are_both_charged(world: World) -> None:
+    table = Interrupted(world)
+    other = governor(world.table, 0, "0.05")
+    calls: list[None] = []
+
+    def begin_the_day_between_the_first_two_calls() -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            other.charge(MODEL, NOW)
+
+    table.between = begin_the_day_between_the_first_two_calls
+    governor(table, 0, "0.05").charge(MODEL, NOW)
+
+    assert spent(world) == 20_000
+
+
+def test_a_refund_makes_room(world: World) -> None:
+    money = governor(world.table, 0, "0.01")
+    charge = money.charge(MODEL, NOW)
+
+    money.refund(charge)
+
+    assert money.charge(MODEL, NOW) == charge
+
+
+def test_a_refund_never_leaves_less_than_nothing(world: World) -> None:
+    money = governor(world.table, 0, "0.05")
+    charge = money.charge(MODEL, NOW)
+
+    money.refund(charge)
+    money.refund(charge)
+
+    assert spent(world) == 0
+
+
+def test_a_refund_after_midnight_gives_the_new_day_nothing(world: World) -> None:
+    money = governor(world.table, 0, "0.01")
+    yesterday = money.charge(MODEL, datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC))
+    money.charge(MODEL, datetime(2026, 11, 21, tzinfo=UTC))
+
+    money.refund(yesterday)
+
+    assert spent(world) == 10_000
+
+
+def test_the_price_is_that_of_the_model(world: World) -> None:
+    prices = {"cheap": Decimal("0.001"), "dear": Decimal("0.1")}
+    money = Governor(world.table, 0, Decimal(1), prices.__getitem__)
+
+    money.charge("cheap", NOW)
+    money.charge("dear", NOW)
+
+    assert spent(world) == 101_000

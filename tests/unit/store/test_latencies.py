@@ -1,0 +1,49 @@
+from cutout.store.latencies import Latencies
+from tests.factories import MODEL, make_task
+from tests.world import World
+
+
+def test_nothing_is_known_at_first(world: World) -> None:
+    assert Latencies(world.table).recent(MODEL) == []
+
+
+def test_latencies_are_kept_in_seconds_and_per_model(world: World) -> None:
+    latencies = Latencies(world.table)
+
+    latencies.remember(make_task(task_id="0" * 32), 1500)
+    latencies.remember(make_task(task_id="0" * 31 + "1"), 20)
+    latencies.remember(make_task(task_id="0" * 32, model="other"), 7000)
+
+    assert sorted(latencies.recent(MODEL)) == [0.02, 1.5]
+    assert latencies.recent("other") == [7.0]
+
+
+def test_a_latency_told_twice_counts_once(world: World) -> None:
+    latencies, task = Latencies(world.table), make_task()
+
+    latencies.remember(task, 1500)
+    latencies.remember(task, 1500)
+
+    assert latencies.recent(MODEL) == [1.5]
+
+
+def test_only_so_many_are_kept(world: World) -> None:
+    latencies = Latencies(world.table)
+
+    for number in range(60):
+        latencies.remember(make_task(task_id=f"{number:032x}"), 1000 + number)
+
+    recent = latencies.recent(MODEL)
+    assert len(recent) == 50
+    assert 1.059 in recent
+    assert 1.0 not in recent
+
+
+def test_they_expire_with_the_task(world: World) -> None:
+    task = make_task()
+
+    Latencies(world.table).remember(task, 1500)
+
+    item = world.table.get(f"#latencies#{MODEL}")
+    assert item is not None
+    assert item["expires_at"] == task.expires_at

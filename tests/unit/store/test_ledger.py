@@ -1,0 +1,119 @@
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from cutout.domain.errors import IllegalTransition, ServiceError, StatusChanged, TaskNotFound
+from cutout.domain.tasks import Status, Task, new_task
+from cutout.domain.uploads import Upload
+from cutout.store.ledger import Ledger
+from cutout.store.table import Table
+from tests.world import NOW, TABLE, World
+
+UPLOAD = Upload(bucket="uploads", key="a b/ü+%.jpg", version_id="v1", etag="e", size=5)
+
+
+@pytest.fixture
+def task(world: World) -> Task:
+    return world.ledger.claim(new_task(UPLOAD, "cutouts", "a b/ü+%.jpg.png", "model", NOW, 30))
+
+
+def item(world: World, task: Task) -> dict[str, Any]:
+    """The item as it lies in the table."""
+    key = {"task_id": {"S": task.task_id}}
+    found: dict[str, Any] = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    return found
+
+
+def test_a_claimed_task_reads_back_as_it_was_written(world: World, task: Task) -> None:
+    assert world.ledger.get(task.task_id) == task
+    assert item(world, task)["object"] == {"S": "uploads/a b/ü+%.jpg"}
+
+
+def test_a_second_claim_finds_the_task_as_it_stands(world: World, task: Task) -> None:
+    moved = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+
+    again = world.ledger.claim(new_task(UPLOAD, "elsewhere", "k", "model", NOW, 1))
+
+    assert again == moved
+
+
+def test_a_move_writes_its_changes_and_when_it_happened(world: World, task: Task) -> None:
+    moved = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1, lease_until=NOW)
+
+    assert moved.status is Status.SUBMITTING
+    assert moved.entered_at == {Status.QUEUED: NOW, Status.SUBMITTING: NOW}
+    assert (moved.attempt, moved.lease_until) == (1, NOW)
+
+
+def test_a_change_to_none_removes_the_attribute(world: World, task: Task) -> None:
+    submitting = world.ledger.move(task, Status.SUBMITTING, NOW, reason="because")
+    queued = world.ledger.move(submitting, Status.QUEUED, NOW, reason=None)
+
+    assert queued.reason is None
+    assert "reason" not in item(world, task)
+
+
+def test_a_move_from_a_state_that_was_left_is_refused(world: World, task: Task) -> None:
+    world.ledger.move(task, Status.SUBMITTING, NOW)
+
+    with pytest.raises(StatusChanged):
+        world.ledger.move(task, Status.REJECTED, NOW)
+    assert world.ledger.get(task.task_id).status is Status.SUBMITTING
+
+
+def test_a_late_answer_of_an_earlier_attempt_is_refused(world: World, task: Task) -> None:
+    first = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+    queued = world.ledger.move(first, Status.QUEUED, NOW)
+    world.ledger.move(queued, Status.SUBMITTING, NOW, attempt=2)
+
+    with pytest.raises(StatusChanged):
+        world.ledger.move(first, Status.PROCESSING, NOW, prediction_id="late")
+
+
+def test_a_step_that_the_table_does_not_have_is_refused(world: World, task: Task) -> None:
+    with pytest.raises(IllegalTransition):
+        world.ledger.move(task, Status.COMPLETED, NOW)
+
+
+def test_only_tasks_to_look_at_are_in_the_status_index(world: World, task: Task) -> None:
+    assert item(world, task)["open_status"] == {"S": "queued"}
+
+    world.ledger.move(task, Status.REJECTED, NOW)
+
+    assert "open_status" not in item(world, task)
+
+
+def test_polls_are_counted_beside_other_writes(world: World, task: Task) -> None:
+    world.ledger.count_poll(task.task_id)
+
+    assert world.ledger.count_poll(task.task_id).polls == 2
+    assert world.ledger.move(task, Status.SUBMITTING, NOW).polls == 2
+
+
+def test_an_unknown_task_is_not_found(world: World) -> None:
+    with pytest.raises(TaskNotFound, match="no task nobody"):
+        world.ledger.get("nobody")
+    with pytest.raises(TaskNotFound, match="no task nobody"):
+        world.ledger.count_poll("nobody")
+
+
+def test_trouble_of_the_service_is_told_as_such(
+    world: World, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(**_arguments: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    for operation in ("get_item", "put_item", "update_item"):
+        monkeypatch.setattr(world.dynamodb, operation, unreachable)
+    with pytest.raises(ServiceError):
+        world.ledger.get(task.task_id)
+    with pytest.raises(ServiceError):
+        world.ledger.claim(task)
+    with pytest.raises(ServiceError):
+        world.ledger.count_poll(task.task_id)
+
+
+def test_a_missing_table_is_trouble_of_the_service(world: World, task: Task) -> None:
+    with pytest.raises(ServiceError):
+        Ledger(Table(world.dynamodb, "nowhere")).get(task.task_id)

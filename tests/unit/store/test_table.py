@@ -1,0 +1,62 @@
+from decimal import Decimal
+
+import pytest
+
+from cutout.domain.errors import ConditionFailed, ServiceError
+from cutout.store.table import Table
+from tests.world import World
+
+
+def test_plain_values_read_back_as_they_were_written(world: World) -> None:
+    item = {"task_id": "t", "text": "ü", "count": 3, "usd": Decimal("0.01"), "map": {"a": "b"}}
+
+    world.table.put_new(item)
+
+    assert world.table.get("t") == item
+
+
+def test_what_is_not_there_is_none(world: World) -> None:
+    assert world.table.get("t") is None
+
+
+def test_an_item_is_put_once(world: World) -> None:
+    world.table.put_new({"task_id": "t", "count": 1})
+
+    with pytest.raises(ConditionFailed, match="the condition on t does not hold"):
+        world.table.put_new({"task_id": "t", "count": 2})
+    assert world.table.get("t") == {"task_id": "t", "count": 1}
+
+
+def test_an_update_makes_the_item_and_returns_all_of_it(world: World) -> None:
+    world.table.update("t", "SET a = :a", values={":a": 1})
+
+    assert world.table.update("t", "SET b = :b", values={":b": "x"}) == {
+        "task_id": "t",
+        "a": 1,
+        "b": "x",
+    }
+
+
+def test_an_update_whose_condition_fails_changes_nothing(world: World) -> None:
+    world.table.update("t", "SET a = :a", values={":a": 1})
+
+    with pytest.raises(ConditionFailed):
+        world.table.update(
+            "t",
+            "SET #a = :a",
+            condition="#a > :a",
+            values={":a": 2},
+            names={"#a": "a"},
+        )
+    assert world.table.get("t") == {"task_id": "t", "a": 1}
+
+
+def test_trouble_of_the_service_is_told_as_such(world: World) -> None:
+    missing = Table(world.dynamodb, "no-such-table")
+
+    with pytest.raises(ServiceError, match="DynamoDB did not serve t"):
+        missing.get("t")
+    with pytest.raises(ServiceError):
+        missing.put_new({"task_id": "t"})
+    with pytest.raises(ServiceError):
+        missing.update("t", "SET a = :a", values={":a": 1})

@@ -1,0 +1,284 @@
+import base64
+import hashlib
+
+import httpx
+import pytest
+
+from cutout.domain.errors import (
+    BadOutput,
+    OutputGone,
+    PredictionFailed,
+    PredictionMissing,
+    PredictionNotFound,
+    TaskNotFound,
+    TimedOut,
+    VendorUnavailable,
+)
+from cutout.domain.tasks import Status, Task
+from cutout.wavespeed.outputs import BLOCK_BYTES
+from tests.pictures import jpeg, png
+from tests.world import BASE_URL, WEBHOOK_URL, Reply, World, accepted, answer, download, refused
+
+OUTPUT = f"{BASE_URL}/out.png"
+
+
+@pytest.fixture
+def task(world: World) -> Task:
+    """A task that the vendor is at work on."""
+    upload = world.upload(jpeg(40, 30), "a b/ü+%.jpg")
+    world.answers = [accepted("p1")]
+    world.submission().submit(upload)
+    world.requests.clear()
+    return world.task(upload)
+
+
+def completed(**more: object) -> httpx.Response:
+    return answer(
+        id="p1", status="completed", outputs=[OUTPUT], timings={"inference": 1234.4}, **more
+    )
+
+
+def test_a_running_prediction_is_waited_for_ever_longer(world: World, task: Task) -> None:
+    waits = []
+    for _ in range(4):
+        world.answers = [answer(id="p1", status="processing")]
+        result = world.polling().poll(task.task_id)
+        waits.append(result.wait_seconds)
+        world.pass_time(20)
+
+    assert result.status is Status.PROCESSING
+    assert waits == [2, 5, 10, 15]
+    assert world.ledger.get(task.task_id).polls == 4
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix: str) -> None:
+    picture = png(400, 300)
+    assert len(picture) > BLOCK_BYTES
+    output = prefix + base64.b64encode(picture).decode()
+    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+
+    result = world.polling().poll(task.task_id)
+
+    assert result.status is Status.COMPLETED
+    saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
+    assert hashlib.sha256(saved).digest() == hashlib.sha256(picture).digest()
+    (request,) = world.requests
+    assert request.url.path == "/api/v3/predictions/p1/result"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "!" * 99,
+        base64.b64encode(png(40, 30))[:-4].decode(),
+        base64.b64encode(png(40, 30)).decode() + "=",
+        base64.b64encode(jpeg(40, 30)).decode(),
+        base64.b64encode(png(40, 30, alpha=False)).decode(),
+    ],
+    ids=["empty", "no base64", "truncated", "odd end", "no PNG", "no alpha"],
+)
+def test_a_bad_base64_output_fails_and_leaves_nothing(
+    world: World, task: Task, output: str
+) -> None:
+    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+
+    with pytest.raises(BadOutput):
+        world.polling().poll(task.task_id)
+
+    assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
+
+
+class TestWithTheWebhook:
+    @pytest.fixture
+    def expecting(self, world: World) -> Task:
+        """A task that the vendor will call back about."""
+        upload = world.upload(jpeg(40, 30))
+        world.answers = [accepted("p1")]
+        world.submission(webhook_url=WEBHOOK_URL).submit(upload)
+        return world.task(upload)
+
+    def test_a_poll_that_comes_too_early_waits_for_the_callback(
+        self, world: World, expecting: Task
+    ) -> None:
+        world.answers = [answer(id="p1", status="processing")]
+
+        result = world.polling(webhook_fallback_seconds=45).poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (45, True)
+
+    def test_the_fallback_makes_no_wait_shorter(self, world: World, expecting: Task) -> None:
+        world.answers = [answer(id="p1", status="processing")]
+        world.pass_time(119)
+
+        result = world.polling(webhook_fallback_seconds=2).poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (30, True)
+
+    def test_after_the_callback_it_is_the_schedule_that_counts(
+        self, world: World, expecting: Task
+    ) -> None:
+        world.ledger.record_callback(expecting.task_id, 1, "p1", world.now)
+        world.answers = [answer(id="p1", status="processing")]
+
+        result = world.polling().poll(expecting.task_id)
+
+        assert (result.wait_seconds, result.await_callback) == (2, False)
+
+    def test_a_finished_task_awaits_nothing(self, world: World, expecting: Task) -> None:
+        world.answers = [completed(), download(png(40, 30))]
+
+        result = world.polling().poll(expecting.task_id)
+
+        assert (result.status, result.wait_seconds) == (Status.COMPLETED, 0)
+
+
+@pytest.mark.parametrize("status", ["created", "something-new"])
+def test_a_status_that_is_no_end_is_waited_for(world: World, task: Task, status: str) -> None:
+    world.answers = [answer(id="p1", status=status)]
+
+    assert world.polling().poll(task.task_id).status is Status.PROCESSING
+
+
+def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: Task) -> None:
+    picture = png(40, 30)
+    world.answers = [completed(), download(picture)]
+
+    result = world.polling().poll(task.task_id)
+
+    assert result.model_dump(mode="json") == {
+        "task_id": task.task_id,
+        "status": "completed",
+        "wait_seconds": 0,
+        "await_callback": False,
+        "bucket": "uploads",
+        "key": "a b/ü+%.jpg",
+        "output_bucket": "cutouts",
+        "output_key": "a b/ü+%.jpg.png",
+    }
+    saved = world.s3.get_object(Bucket="cutouts", Key="a b/ü+%.jpg.png")
+    assert hashlib.sha256(saved["Body"].read()).digest() == hashlib.sha256(picture).digest()
+    assert saved["ContentType"] == "image/png"
+    ended = world.ledger.get(task.task_id)
+    assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
+
+
+def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Task) -> None:
+    world.answers = [completed(), download(png(40, 30))]
+
+    world.polling().poll(task.task_id)
+
+    asked, fetched = world.requests
+    assert asked.url.path == "/api/v3/predictions/p1/result"
+    assert asked.headers["Authorization"] == "Bearer the-key"
+    assert "Authorization" not in fetched.headers
+
+
+def test_a_poll_after_the_end_changes_nothing(world: World, task: Task) -> None:
+    world.answers = [completed(), download(png(40, 30))]
+    world.polling().poll(task.task_id)
+    world.requests.clear()
+
+    result = world.polling().poll(task.task_id)
+
+    assert result.status is Status.COMPLETED
+    assert world.requests == []
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "timeout", "deleted"])
+def test_a_prediction_that_ended_without_a_picture_fails(
+    world: World, task: Task, status: str
+) -> None:
+    world.answers = [answer(id="p1", status=status, error={"message": "no subject"})]
+
+    with pytest.raises(PredictionFailed, match=f"ended it as {status}: no subject"):
+        world.polling().poll(task.task_id)
+
+
+def test_a_completed_prediction_without_outputs_fails(world: World, task: Task) -> None:
+    world.answers = [answer(id="p1", status="completed", outputs=None)]
+
+    with pytest.raises(PredictionFailed, match="without an output"):
+        world.polling().poll(task.task_id)
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (download(png(40, 30)[:-20]), BadOutput),
+        (download(png(40, 30, alpha=False)), BadOutput),
+        (download(jpeg(40, 30)), BadOutput),
+        (httpx.Response(404), OutputGone),
+    ],
+)
+def test_a_bad_output_fails_and_leaves_nothing(
+    world: World, task: Task, output: httpx.Response, error: type[Exception]
+) -> None:
+    world.answers = [completed(), output]
+
+    with pytest.raises(error):
+        world.polling().poll(task.task_id)
+
+    assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
+    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+
+
+def test_an_output_that_is_too_large_fails(world: World, task: Task) -> None:
+    world.answers = [completed(), download(bytes(11_000_000))]
+
+    with pytest.raises(BadOutput):
+        world.polling().poll(task.task_id)
+
+
+def test_the_deadline_counts_from_the_submit(world: World, task: Task) -> None:
+    world.answers = [answer(id="p1", status="processing")] * 2
+    world.pass_time(599)
+    assert world.polling().poll(task.task_id).status is Status.PROCESSING
+
+    world.pass_time(1)
+
+    with pytest.raises(TimedOut, match="no result 600 s after"):
+        world.polling().poll(task.task_id)
+
+
+def test_a_result_after_the_deadline_is_still_taken(world: World, task: Task) -> None:
+    world.pass_time(6000)
+    world.answers = [completed(), download(png(40, 30))]
+
+    assert world.polling().poll(task.task_id).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [httpx.Response(502, html="<h1>Bad Gateway</h1>"), httpx.ReadTimeout("slow")],
+    ids=["bad gateway", "timeout"],
+)
+def test_a_vendor_that_fails_is_left_to_the_state_machines_retry(
+    world: World, task: Task, reply: Reply
+) -> None:
+    world.answers = [reply]
+
+    with pytest.raises(VendorUnavailable):
+        world.polling().poll(task.task_id)
+
+
+def test_a_prediction_that_the_vendor_does_not_know_is_told(world: World, task: Task) -> None:
+    world.answers = [refused(404, "Prediction not found")]
+
+    with pytest.raises(PredictionNotFound):
+        world.polling().poll(task.task_id)
+
+
+def test_a_task_that_is_not_in_the_ledger_is_told(world: World) -> None:
+    with pytest.raises(TaskNotFound):
+        world.polling().poll("nobody")
+
+
+def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
+    world: World, task: Task
+) -> None:
+    world.ledger.amend(task, prediction_id=None)
+
+    with pytest.raises(PredictionMissing):
+        world.polling().poll(task.task_id)

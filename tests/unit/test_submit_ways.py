@@ -1,0 +1,421 @@
+"""The ways in which a result can come: at once, as base64, by callback, or after a lost answer."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from cutout.domain.errors import ServiceError
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from cutout.submit import Submission
+from cutout.webhook import Callbacks
+from tests.pictures import jpeg
+from tests.world import (
+    MODEL,
+    NOW,
+    WEBHOOK_URL,
+    World,
+    accepted,
+    answer,
+    callback,
+    refused,
+    secret_is,
+    signed,
+)
+
+LOST = httpx.ReadTimeout("slow")
+
+
+@pytest.fixture
+def upload(world: World) -> Upload:
+    return world.upload(jpeg())
+
+
+def submitted(world: World, upload: Upload, **settings: Any) -> Task:
+    """The task after it was submitted."""
+    world.submission(**settings).submit(upload)
+    return world.task(upload)
+
+
+def posts(world: World) -> list[httpx.Request]:
+    """What was asked for and has to be paid."""
+    return [request for request in world.requests if request.method == "POST"]
+
+
+def body_of(request: httpx.Request) -> dict[str, Any]:
+    """What a submit asks for beside the picture."""
+    body: dict[str, Any] = json.loads(request.content)
+    assert body.pop("image").startswith("https://")
+    return body
+
+
+# ------------------------------------------------------------------ sync
+
+
+@pytest.mark.parametrize("webhook", ["", WEBHOOK_URL])
+@pytest.mark.parametrize("status", ["completed", "failed", "timeout"])
+def test_a_result_that_is_there_already_is_polled_at_once(
+    world: World, upload: Upload, status: str, webhook: str
+) -> None:
+    world.answers = [answer(id="p1", status=status, outputs=["https://x"])]
+
+    task = submitted(world, upload, sync_mode=True, webhook_url=webhook)
+
+    assert body_of(posts(world)[0]) == {"enable_sync_mode": True}
+    assert (task.status, task.prediction_id) == (Status.PROCESSING, "p1")
+    assert world.first_input(task) == {
+        "task_id": task.task_id,
+        "wait_seconds": 0,
+        "await_callback": False,
+    }
+
+
+def test_a_sync_wait_that_ran_out_goes_on_polling(world: World, upload: Upload) -> None:
+    error = "Sync mode timed out after 90 seconds. The prediction is still processing."
+    world.answers = [answer(id="p1", status="processing", code=5004, error=error)]
+
+    task = submitted(world, upload, sync_mode=True)
+
+    assert (task.status, task.prediction_id, task.code) == (Status.PROCESSING, "p1", None)
+    assert world.first_input(task)["wait_seconds"] > 0
+
+
+def test_a_gateway_that_gave_up_on_a_sync_submit_leaves_it_uncertain(
+    world: World, upload: Upload
+) -> None:
+    world.answers = [httpx.Response(504, html="<h1>504 Gateway Time-out</h1>")]
+
+    task = submitted(world, upload, sync_mode=True)
+
+    assert (task.status, task.code) == (Status.UNCERTAIN, "answer_lost")
+    assert world.executions() == []
+
+
+# ------------------------------------------------------------------ the webhook
+
+
+def test_the_vendor_is_told_to_call_back_about_this_very_attempt(
+    world: World, upload: Upload
+) -> None:
+    world.answers = [refused(429), accepted()]
+    submission = world.submission(webhook_url=WEBHOOK_URL)
+
+    submission.submit(upload)
+    world.pass_time(60)
+    submission.submit(upload)
+
+    asked = [parse_qs(request.url.query.decode()) for request in posts(world)]
+    urls = [f"https://webhook.test/{upload.task_id}-{attempt}" for attempt in (1, 2)]
+    assert asked == [{"webhook": [url]} for url in urls]
+
+
+def test_with_the_webhook_on_the_timer_is_only_the_fallback(world: World, upload: Upload) -> None:
+    world.answers = [accepted()]
+
+    task = submitted(world, upload, webhook_url=WEBHOOK_URL, webhook_fallback_seconds=45)
+
+    assert task.callback_expected
+    assert world.first_input(task) == {
+        "task_id": task.task_id,
+        "wait_seconds": 45,
+        "await_callback": True,
+    }
+
+
+def test_with_the_webhook_off_none_is_asked_for(world: World, upload: Upload) -> None:
+    world.answers = [accepted()]
+
+    task = submitted(world, upload)
+
+    assert posts(world)[0].url.query == b""
+    assert not task.callback_expected
+    assert world.first_input(task)["await_callback"] is False
+
+
+@pytest.mark.parametrize("by_the_object", [True, False])
+def test_base64_output_goes_without_a_webhook(world: World, by_the_object: bool) -> None:
+    wish = {"cutout_base64": "true"} if by_the_object else {}
+    upload = world.upload(jpeg(), **wish)
+    world.answers = [accepted()]
+
+    task = submitted(world, upload, webhook_url=WEBHOOK_URL, base64_output=not by_the_object)
+
+    (request,) = posts(world)
+    assert request.url.query == b""
+    assert body_of(request) == {"enable_base64_output": True}
+    assert not task.callback_expected
+    first = world.first_input(task)
+    assert first["await_callback"] is False
+    assert first["wait_seconds"] < 60
+
+
+def test_a_lost_execution_still_waits_for_the_callback(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = world.submission(webhook_url=WEBHOOK_URL)
+    world.answers = [accepted()]
+    with monkeypatch.context() as broken:
+        broken.setattr(submission.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        with pytest.raises(ServiceError):
+            submission.submit(upload)
+
+    assert submission.submit(upload) is None
+
+    first = world.first_input(world.task(upload))
+    assert (first["wait_seconds"], first["await_callback"]) == (60, True)
+
+
+# ------------------------------------------------------------------ what the object asks for
+
+
+def test_the_wishes_of_the_object_reach_the_vendor_and_the_ledger(world: World) -> None:
+    upload = world.upload(
+        jpeg(), cutout_model="acme/other", cutout_sync="true", cutout_base64="true", title="Cat"
+    )
+    world.answers = [accepted()]
+
+    task = submitted(world, upload, allowed_models="acme/third,acme/other")
+
+    (request,) = posts(world)
+    assert request.url.path == "/api/v3/acme/other"
+    assert body_of(request) == {"enable_sync_mode": True, "enable_base64_output": True}
+    assert task.model == "acme/other"
+
+
+def test_an_object_can_do_without_what_the_stack_does(world: World) -> None:
+    upload = world.upload(jpeg(), cutout_sync="false", cutout_base64="false")
+    world.answers = [accepted()]
+
+    submitted(world, upload, sync_mode=True, base64_output=True)
+
+    assert body_of(posts(world)[0]) == {}
+
+
+def test_the_wishes_are_those_of_the_very_version(world: World) -> None:
+    first = world.upload(jpeg(), cutout_sync="true")
+    world.upload(jpeg(9, 9), cutout_sync="perhaps")
+    world.answers = [accepted()]
+
+    assert submitted(world, first).status is Status.PROCESSING
+    assert body_of(posts(world)[0]) == {"enable_sync_mode": True}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"cutout_model": "acme/other"}, f"the stack allows {MODEL}"),
+        ({"cutout_sync": "perhaps"}, "cutout-sync is 'perhaps'; it can be true or false"),
+        ({"cutout_base64": "1"}, "cutout-base64 is '1'; it can be true or false"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_is_rejected_before_it_costs(
+    world: World, metadata: dict[str, str], reason: str
+) -> None:
+    upload = world.upload(jpeg(), **metadata)
+
+    task = submitted(world, upload)
+
+    assert (task.status, task.code, task.attempt) == (Status.REJECTED, "bad_override", 0)
+    assert task.reason is not None
+    assert task.reason.endswith(reason)
+    assert world.requests == []
+    (event,) = world.announced()
+    assert event["detail"]["code"] == "bad_override"
+
+
+# ------------------------------------------------------------------ a lost answer
+
+
+def test_held_is_held_until_a_person_decides(world: World, upload: Upload) -> None:
+    world.answers = [LOST]
+    submission = world.submission(on_uncertain="hold", uncertain_grace_seconds=10)
+    for _ in range(3):
+        assert submission.submit(upload) is None
+        world.pass_time(86_400)
+
+    assert world.task(upload).status is Status.UNCERTAIN
+    assert len(posts(world)) == 1
+
+
+class TestResubmit:
+    @pytest.fixture
+    def submission(self, world: World) -> Submission:
+        return world.submission(
+            on_uncertain="resubmit", uncertain_grace_seconds=600, webhook_url=WEBHOOK_URL
+        )
+
+    @pytest.fixture
+    def lost(self, world: World, upload: Upload, submission: Submission) -> Task:
+        """A task whose submit's answer was lost just now."""
+        world.answers = [LOST]
+        wait = submission.submit(upload)
+        assert wait is not None
+        assert wait.total_seconds() == 600
+        return world.task(upload)
+
+    def test_waits_for_the_grace_time(
+        self, world: World, upload: Upload, submission: Submission, lost: Task
+    ) -> None:
+        world.pass_time(599)
+
+        wait = submission.submit(upload)
+
+        assert wait is not None
+        assert wait.total_seconds() == 1
+        assert world.task(upload) == lost
+        assert len(posts(world)) == 1
+
+    @pytest.mark.usefixtures("lost")
+    def test_sends_it_once_more_after_it(
+        self, world: World, upload: Upload, submission: Submission
+    ) -> None:
+        world.pass_time(600)
+        world.answers = [accepted("p2")]
+
+        assert submission.submit(upload) is None
+        assert submission.submit(upload) is None
+
+        task = world.task(upload)
+        assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
+        assert (task.code, task.reason) == (None, None)
+        assert len(posts(world)) == 2
+        assert world.executions() == [f"{upload.task_id}-2"]
+
+    @pytest.mark.usefixtures("lost")
+    def test_begins_a_new_grace_time_when_it_is_lost_again(
+        self, world: World, upload: Upload, submission: Submission
+    ) -> None:
+        world.pass_time(700)
+        world.answers = [LOST]
+
+        wait = submission.submit(upload)
+
+        assert wait is not None
+        assert wait.total_seconds() == 600
+        assert world.task(upload).attempt == 2
+
+    def test_is_not_needed_after_a_callback(
+        self, world: World, upload: Upload, submission: Submission, lost: Task
+    ) -> None:
+        world.pass_time(10)
+        world.answers = [secret_is()]
+        call_back(world, world.callbacks(), lost)
+        world.pass_time(600)
+
+        assert submission.submit(upload) is None
+
+        task = world.task(upload)
+        assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 1, "p1")
+        assert len(posts(world)) == 1
+        assert world.executions() == [f"{upload.task_id}-1"]
+
+    def test_goes_its_own_way_once_it_was_sent(
+        self, world: World, upload: Upload, submission: Submission, lost: Task
+    ) -> None:
+        world.pass_time(600)
+        world.answers = [accepted("p2"), secret_is()]
+        submission.submit(upload)
+        sent = world.task(upload)
+
+        call_back(world, world.callbacks(), lost)
+
+        assert world.task(upload) == sent
+
+    @pytest.mark.usefixtures("lost")
+    def test_looks_at_the_object_again(
+        self, world: World, upload: Upload, submission: Submission
+    ) -> None:
+        world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
+        world.pass_time(600)
+
+        assert submission.submit(upload) is None
+
+        assert world.task(upload).code == "source_gone"
+        assert len(posts(world)) == 1
+
+
+# ------------------------------------------------------------------ a callback overtakes the answer
+
+
+def call_back(world: World, callbacks: Callbacks, task: Task) -> None:
+    body = callback("p1")
+    callbacks.receive(f"/{task.execution_name}", signed(body, world.now), body)
+
+
+@pytest.mark.parametrize(
+    "end", [LOST, httpx.Response(502), httpx.Response(200, html="?"), accepted("p1")]
+)
+def test_a_callback_during_the_submit_settles_it(
+    world: World, upload: Upload, end: httpx.Response | httpx.HTTPError
+) -> None:
+    callbacks = world.callbacks()
+
+    def called_back_meanwhile(_request: httpx.Request) -> httpx.Response | httpx.HTTPError:
+        call_back(world, callbacks, world.task(upload))
+        return end
+
+    world.answers = [called_back_meanwhile, secret_is()]
+
+    task = submitted(world, upload, webhook_url=WEBHOOK_URL)
+
+    assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 1, "p1")
+    assert (task.called_back_at, task.code, task.reason) == (NOW, None, None)
+    assert len(posts(world)) == 1
+    assert world.executions() == [task.execution_name]
+    first = world.first_input(task)
+    assert (first["wait_seconds"], first["await_callback"]) == (0, False)
+
+
+def test_what_an_earlier_attempt_left_is_forgotten(world: World, upload: Upload) -> None:
+    submission, callbacks = world.submission(webhook_url=WEBHOOK_URL), world.callbacks()
+
+    def called_back_and_refused(_request: httpx.Request) -> httpx.Response:
+        call_back(world, callbacks, world.task(upload))
+        return refused(429)
+
+    world.answers = [called_back_and_refused, secret_is(), accepted("p2")]
+    submission.submit(upload)
+    world.pass_time(60)
+    submission.submit(upload)
+
+    task = world.task(upload)
+    assert (task.attempt, task.prediction_id, task.called_back_at) == (2, "p2", None)
+    assert world.first_input(task)["await_callback"] is True
+
+
+def test_a_callback_tells_what_a_sender_that_died_could_not(world: World, upload: Upload) -> None:
+    world.answers = [KeyboardInterrupt()]  # nothing catches it
+    with pytest.raises(KeyboardInterrupt):
+        submitted(world, upload, webhook_url=WEBHOOK_URL)
+    world.answers = [secret_is()]
+    call_back(world, world.callbacks(), world.task(upload))
+    world.pass_time(180)
+
+    task = submitted(world, upload, webhook_url=WEBHOOK_URL)
+
+    assert (task.status, task.prediction_id) == (Status.PROCESSING, "p1")
+    assert len(posts(world)) == 1
+    assert world.executions() == [task.execution_name]
+
+
+@pytest.mark.parametrize("end", [accepted(), refused(429), LOST])
+def test_between_the_answer_and_its_place_in_the_ledger_nothing_can_fail(
+    world: World, upload: Upload, end: httpx.Response | httpx.HTTPError
+) -> None:
+    calls: list[Any] = []
+    world.dynamodb.meta.events.register(
+        "provide-client-params.dynamodb",
+        lambda params, model, **_: calls.append((model.name, params.get("Key"))),
+    )
+
+    def answered(_request: httpx.Request) -> httpx.Response | httpx.HTTPError:
+        calls.clear()
+        return end
+
+    world.answers = [answer(price=0.01), answered]
+    submitted(world, upload, images_per_minute=10, daily_budget=1)
+
+    assert calls[0] == ("UpdateItem", {"task_id": {"S": upload.task_id}})

@@ -1,0 +1,504 @@
+import hashlib
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from cutout.domain.errors import ForgedCallback, ServiceError, StatusChanged, VendorUnavailable
+from cutout.domain.tasks import Status, Task
+from cutout.webhook import Callbacks, callback_url
+from tests.factories import make_task
+from tests.world import (
+    MODEL,
+    NOW,
+    TABLE,
+    WEBHOOK_SECRET,
+    World,
+    callback,
+    secret_is,
+    signed,
+)
+
+MACHINE = Path(__file__).parents[2] / "statemachine" / "cutout.asl.yaml"
+BODY = callback()
+SUBMITTED: dict[str, Any] = {"attempt": 1, "callback_expected": True, "prediction_id": "p1"}
+
+
+@pytest.fixture
+def callbacks(world: World) -> Callbacks:
+    world.answers = [secret_is(WEBHOOK_SECRET)]
+    return world.callbacks()
+
+
+@pytest.fixture
+def task(world: World) -> Task:
+    """A task that the vendor is at work on."""
+    return task_that_is(world, Status.PROCESSING)
+
+
+def task_that_is(world: World, status: Status, **fields: Any) -> Task:
+    entered = {Status.QUEUED: NOW, status: NOW}
+    return world.ledger.claim(make_task(status=status, entered_at=entered, **(SUBMITTED | fields)))
+
+
+def path_of(task: Task) -> str:
+    return f"/{task.execution_name}"
+
+
+def call_back(world: World, callbacks: Callbacks, task: Task, body: bytes = BODY) -> None:
+    callbacks.receive(path_of(task), signed(body, world.now), body)
+
+
+def leave_token(world: World, task: Task, token: str) -> None:
+    """What the state machine's own file does before it waits. Raises as DynamoDB does."""
+    state = yaml_parse(MACHINE.read_text())["States"]["Wait for callback"]
+    arguments = json.dumps(state["Arguments"])
+    for expression, value in {
+        "${TasksTable}": TABLE,
+        "{% $states.input.task_id %}": task.task_id,
+        "{% $states.context.Task.Token %}": token,
+    }.items():
+        assert expression in arguments
+        arguments = arguments.replace(expression, value)
+    world.dynamodb.update_item(**json.loads(arguments))
+
+
+# ------------------------------------------------------------------ what is signed
+
+
+def hmac_sha256(key: bytes, message: bytes) -> str:
+    """RFC 2104, by the book, for keys of up to 64 bytes."""
+    inner, outer = (bytes(byte ^ pad for byte in key.ljust(64, b"\0")) for pad in (0x36, 0x5C))
+    return hashlib.sha256(outer + hashlib.sha256(inner + message).digest()).hexdigest()
+
+
+def test_the_golden_signature_is_believed(world: World, callbacks: Callbacks, task: Task) -> None:
+    body = b'{"id":"p1","status":"completed","outputs":["https://x/\xc3\xbc.png"]}'
+    signature = hmac_sha256(b"0123456789abcdef", b"msg_1.1795176000." + body)
+    # printf msg_1.1795176000.BODY | openssl dgst -sha256 -hmac 0123456789abcdef
+    assert signature == "911737291e92b75f413ec23969ec312b76225ace6dee0bde9eb5b217ae3335d1"
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": "1795176000",
+        "webhook-signature": f"v3,{signature}",
+    }
+
+    callbacks.receive(path_of(task), headers, body)
+
+    assert world.ledger.get(task.task_id).called_back_at == NOW
+
+
+@pytest.mark.parametrize("seconds", [-300, 0, 300])
+def test_a_callback_may_be_five_minutes_off(
+    world: World, callbacks: Callbacks, task: Task, seconds: int
+) -> None:
+    headers = signed(BODY, NOW + timedelta(seconds=seconds))
+
+    callbacks.receive(path_of(task), headers, BODY)
+
+    assert world.ledger.get(task.task_id).called_back_at == NOW
+
+
+def without(name: str) -> dict[str, str]:
+    return {other: value for other, value in signed(BODY).items() if other != name}
+
+
+def signature_is(value: str) -> dict[str, str]:
+    return signed(BODY) | {"webhook-signature": value}
+
+
+GOOD = signed(BODY)["webhook-signature"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        without("webhook-signature"),
+        without("webhook-id"),
+        signature_is(""),
+        signature_is("v3,"),
+        signature_is(GOOD.removeprefix("v3,")),
+        signature_is(GOOD.replace("v3,", "v1,")),
+        signature_is("v3," + GOOD.removeprefix("v3,").upper()),
+        signature_is(GOOD[:-1]),
+        signature_is(GOOD + "0"),
+        signature_is("v3," + "0" * 64),
+        signature_is("v3,ü"),
+        signed(BODY) | {"webhook-id": "msg_2"},
+        signed(BODY) | {"webhook-timestamp": f"{NOW.timestamp() + 1:.0f}"},
+        signed(callback("p2")),
+        signed(BODY + b" "),
+        signed(BODY, secret="whsec_"),
+        signed(BODY, secret="whsec_fedcba9876543210"),
+        signed(BODY, secret=f"whsec_{WEBHOOK_SECRET}"),
+    ],
+)
+def test_what_the_vendor_did_not_sign_is_not_believed(
+    world: World, callbacks: Callbacks, task: Task, headers: dict[str, str]
+) -> None:
+    with pytest.raises(ForgedCallback):
+        callbacks.receive(path_of(task), headers, BODY)
+
+    assert world.ledger.get(task.task_id) == task
+    assert (world.woken, world.executions()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        signed(BODY, NOW - timedelta(seconds=301)),
+        signed(BODY, NOW + timedelta(seconds=301)),
+        signed(BODY, NOW - timedelta(days=365)),
+        without("webhook-timestamp"),
+        *[
+            signed(BODY) | {"webhook-timestamp": odd}
+            for odd in ("", "-1", "1e9", "1795176000.0", " 1795176000", "now", "²")
+        ],
+        signed(BODY) | {"webhook-timestamp": "9" * 10},
+        signed(BODY) | {"webhook-timestamp": "9" * 10_000},
+    ],
+)
+def test_a_stale_callback_is_refused_before_anybody_is_asked(
+    world: World, task: Task, headers: dict[str, str]
+) -> None:
+    with pytest.raises(ForgedCallback):
+        world.callbacks().receive(path_of(task), headers, BODY)
+
+    assert world.requests == []
+    assert world.ledger.get(task.task_id) == task
+
+
+# ------------------------------------------------------------------ the secret
+
+
+def believed(world: World, callbacks: Callbacks, task: Task, secret: str) -> bool:
+    """Whether a callback that was signed just now with a secret is taken."""
+    try:
+        callbacks.receive(path_of(task), signed(BODY, world.now, secret), BODY)
+    except ForgedCallback:
+        return False
+    return True
+
+
+def test_the_secret_is_fetched_once(world: World, callbacks: Callbacks, task: Task) -> None:
+    for _ in range(5):
+        call_back(world, callbacks, task)
+        world.pass_time(1000)
+
+    (request,) = world.requests
+    assert request.url.path == "/api/v3/webhook/secret"
+
+
+def test_a_rotated_secret_is_picked_up_after_a_minute(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    new = "whsec_new-and-better"
+    assert believed(world, callbacks, task, WEBHOOK_SECRET)
+    world.answers = [secret_is(new)]
+    world.pass_time(59)
+    assert not believed(world, callbacks, task, new)
+    assert len(world.requests) == 1
+    world.pass_time(1)
+    assert believed(world, callbacks, task, new)
+    assert not believed(world, callbacks, task, WEBHOOK_SECRET)
+    assert len(world.requests) == 2
+
+
+def test_forged_callbacks_do_not_hammer_the_vendor(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    world.answers = [secret_is() for _ in range(3)]
+    for _ in range(180):
+        assert not believed(world, callbacks, task, "whsec_of-an-attacker")
+        world.pass_time(1)
+
+    assert len(world.requests) == 3
+    assert world.ledger.get(task.task_id) == task
+
+
+def test_a_vendor_that_does_not_tell_its_secret_is_not_hammered_either(
+    world: World, task: Task
+) -> None:
+    callbacks = world.callbacks()
+    world.answers = [httpx.Response(503)] * 3  # the client asks three times
+    for _ in range(60):
+        with pytest.raises(VendorUnavailable):
+            call_back(world, callbacks, task)
+        # Nor does an unknown secret mean an empty one.
+        headers = signed(BODY, world.now, "whsec_")
+        with pytest.raises(VendorUnavailable):
+            callbacks.receive(path_of(task), headers, BODY)
+        world.pass_time(1)
+    assert len(world.requests) == 3
+    assert world.ledger.get(task.task_id) == task
+
+    world.answers = [secret_is()]
+    call_back(world, callbacks, task)
+    assert world.ledger.get(task.task_id).called_back_at == world.now
+
+
+def test_a_secret_outlives_a_bad_moment_of_the_vendor(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    call_back(world, callbacks, task)
+    world.pass_time(60)
+    world.answers = [httpx.Response(503)] * 3
+    forged = signed(BODY, world.now, "whsec_of-an-attacker")
+    with pytest.raises(VendorUnavailable):
+        callbacks.receive(path_of(task), forged, BODY)
+
+    call_back(world, callbacks, task)
+
+    assert world.ledger.get(task.task_id).called_back_at == world.now
+
+
+# ------------------------------------------------------------------ what a callback does
+
+
+def test_a_waiting_execution_is_woken(world: World, callbacks: Callbacks, task: Task) -> None:
+    leave_token(world, task, "token-1")
+
+    call_back(world, callbacks, task)
+
+    assert world.woken == ["token-1"]
+    assert world.ledger.get(task.task_id).called_back_at == NOW
+    assert world.executions() == []
+
+
+def test_a_callback_before_the_token_keeps_the_machine_from_waiting(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    call_back(world, callbacks, task)
+
+    with pytest.raises(world.dynamodb.exceptions.ConditionalCheckFailedException):
+        leave_token(world, task, "too-late")
+    assert world.woken == []
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "something-new"])
+def test_a_callback_wakes_whatever_it_says(
+    world: World, callbacks: Callbacks, task: Task, status: str
+) -> None:
+    leave_token(world, task, "token-1")
+
+    call_back(world, callbacks, task, callback("p1", status))
+
+    assert world.woken == ["token-1"]
+    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+
+
+def test_a_task_without_an_execution_gets_one_that_polls_at_once(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    call_back(world, callbacks, task)
+
+    assert world.executions() == [task.execution_name]
+    assert world.first_input(task) == {
+        "task_id": task.task_id,
+        "wait_seconds": 0,
+        "await_callback": False,
+    }
+
+
+def test_an_uncertain_task_turns_out_to_have_been_accepted(
+    world: World, callbacks: Callbacks
+) -> None:
+    task = task_that_is(
+        world, Status.UNCERTAIN, prediction_id=None, code="answer_lost", reason="it was lost"
+    )
+
+    call_back(world, callbacks, task, callback("p7"))
+
+    settled = world.ledger.get(task.task_id)
+    assert (settled.status, settled.prediction_id) == (Status.PROCESSING, "p7")
+    assert (settled.code, settled.reason) == (None, None)
+    assert world.executions() == [task.execution_name]
+
+
+def test_a_task_that_is_still_being_sent_is_left_to_its_sender(
+    world: World, callbacks: Callbacks
+) -> None:
+    task = task_that_is(world, Status.SUBMITTING, prediction_id=None)
+
+    call_back(world, callbacks, task, callback("p7"))
+
+    noted = world.ledger.get(task.task_id)
+    assert (noted.status, noted.called_back_at) == (Status.SUBMITTING, NOW)
+    assert noted.prediction_id == "p7"
+    assert (world.woken, world.executions()) == ([], [])
+
+
+def test_the_same_callback_twice_does_no_harm(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    call_back(world, callbacks, task)
+    once = world.ledger.get(task.task_id)
+    call_back(world, callbacks, task)
+
+    assert world.ledger.get(task.task_id) == once
+    assert world.executions() == [task.execution_name]
+
+
+def test_an_uncertain_task_is_settled_once(world: World, callbacks: Callbacks) -> None:
+    task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
+    call_back(world, callbacks, task)
+    call_back(world, callbacks, task)
+
+    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+    assert world.executions() == [task.execution_name]
+
+
+# ------------------------------------------------------------------ what does nothing
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attempt": 2},
+        {"prediction_id": "p2"},
+        {"status": Status.QUEUED, "prediction_id": None},
+        *[
+            {"status": status}
+            for status in (
+                Status.COMPLETED,
+                Status.FAILED,
+                Status.REJECTED,
+                Status.SUPERSEDED,
+            )
+        ],
+    ],
+    ids=lambda fields: "-".join(str(value) for value in fields.values()),
+)
+def test_a_callback_about_something_that_is_over_changes_nothing(
+    world: World, callbacks: Callbacks, fields: dict[str, Any]
+) -> None:
+    task = task_that_is(world, **({"status": Status.PROCESSING, "task_token": "t"} | fields))
+
+    callbacks.receive(f"/{task.task_id}-1", signed(BODY), BODY)
+
+    assert world.ledger.get(task.task_id) == task
+    assert (world.woken, world.executions()) == ([], [])
+
+
+def test_a_callback_about_a_task_that_nobody_knows_makes_none(
+    world: World, callbacks: Callbacks
+) -> None:
+    callbacks.receive(f"/{'0' * 32}-1", signed(BODY), BODY)
+
+    assert world.dynamodb.scan(TableName=TABLE)["Count"] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "/", "/{id}", "/{id}-", "/{id}-1/", "/x/{id}-1", "{id}-1", "/{id}-1\n", "/#governor"],
+)
+def test_a_path_that_names_no_attempt_is_left_alone(
+    world: World, callbacks: Callbacks, task: Task, wrong: str
+) -> None:
+    callbacks.receive(wrong.format(id=task.task_id), signed(BODY), BODY)
+
+    assert world.ledger.get(task.task_id) == task
+    assert world.executions() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"id": "p1"}',
+        b'{"status": "completed"}',
+        b'{"code": 200, "data": {"id": "p1", "status": "completed"}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"<html>",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_signed_body_that_is_no_prediction_is_left_alone(
+    world: World, callbacks: Callbacks, task: Task, body: bytes
+) -> None:
+    call_back(world, callbacks, task, body)
+
+    assert world.ledger.get(task.task_id) == task
+    assert world.executions() == []
+
+
+def test_a_task_that_is_sent_again_meanwhile_is_left_to_its_sender(
+    world: World, callbacks: Callbacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
+    record = world.ledger.record_callback
+
+    def overtaken(task_id: str, attempt: int, prediction_id: str, now: datetime) -> Task:
+        recorded = record(task_id, attempt, prediction_id, now)
+        world.ledger.move(recorded, Status.QUEUED, now)
+        return recorded
+
+    monkeypatch.setattr(world.ledger, "record_callback", overtaken)
+
+    call_back(world, callbacks, task)
+
+    assert world.ledger.get(task.task_id).status is Status.QUEUED
+    assert world.executions() == []
+
+
+# ------------------------------------------------------------------ trouble
+
+
+def test_a_callback_that_could_not_be_used_is_good_when_it_comes_again(
+    world: World, callbacks: Callbacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
+    with monkeypatch.context() as broken:
+        broken.setattr(callbacks.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        with pytest.raises(ServiceError):
+            call_back(world, callbacks, task)
+    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+
+    call_back(world, callbacks, task)
+
+    assert world.executions() == [task.execution_name]
+
+
+def test_a_ledger_that_does_not_answer_is_trouble_of_the_service(
+    world: World, callbacks: Callbacks, task: Task
+) -> None:
+    world.dynamodb.delete_table(TableName=TABLE)
+
+    with pytest.raises(ServiceError):
+        call_back(world, callbacks, task)
+
+
+# ------------------------------------------------------------------ the ledger's side
+
+
+def test_only_the_first_prediction_of_an_attempt_is_noted(world: World) -> None:
+    task = task_that_is(world, Status.SUBMITTING, prediction_id=None)
+    world.ledger.record_callback(task.task_id, 1, "p1", NOW)
+
+    with pytest.raises(StatusChanged):
+        world.ledger.record_callback(task.task_id, 1, "p2", NOW)
+
+    assert world.ledger.get(task.task_id).prediction_id == "p1"
+
+
+def test_a_token_is_left_only_for_a_task_at_work(world: World) -> None:
+    task = task_that_is(world, Status.COMPLETED)
+
+    with pytest.raises(world.dynamodb.exceptions.ConditionalCheckFailedException):
+        leave_token(world, task, "token")
+
+
+@pytest.mark.parametrize("base", ["https://webhook.test", "https://webhook.test/"])
+def test_all_that_a_callback_needs_is_in_the_path(base: str) -> None:
+    task = make_task(attempt=3)
+    assert callback_url(base, task) == f"https://webhook.test/{task.task_id}-3"
+    assert MODEL not in callback_url(base, task)
