@@ -19,7 +19,7 @@ FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")
 
 @cache
 def machine() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse((ROOT / "statemachine" / "cutout.asl.yaml").read_text())
+    parsed: dict[str, Any] = yaml_parse((ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
     return parsed
 
 
@@ -108,6 +108,6 @@ def test_the_machine_announces_under_the_name_that_the_code_uses() -> None:
 def test_every_substitution_is_filled_in_by_the_template() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
     given = template["Resources"]["CutoutStateMachine"]["Properties"]["DefinitionSubstitutions"]
-    used = re.findall(r"\$\{(\w+)\}", (ROOT / "statemachine" / "cutout.asl.yaml").read_text())
+    used = re.findall(r"\$\{(\w+)\}", (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
 
     assert set(used) == set(given)

@@ -67,7 +67,7 @@ MOST_UPLOADS = 5
 PHOTO = jpeg()
 PICTURES = [png(4 + number, 3) for number in range(MOST_UPLOADS)]
 ASL = yaml.safe_load(
-    (Path(__file__).parents[2] / "statemachine" / "cutout.asl.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "statemachine" / "wait_loop.asl.yaml").read_text(encoding="utf-8")
 )["States"]
 
 ACCEPTED, LOST_AFTER, LOST_BEFORE, REFUSED = "accepted", "lost after", "lost before", "refused"

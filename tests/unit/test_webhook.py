@@ -23,7 +23,7 @@ from tests.world import (
     signed,
 )
 
-MACHINE = Path(__file__).parents[2] / "statemachine" / "cutout.asl.yaml"
+MACHINE = Path(__file__).parents[2] / "statemachine" / "wait_loop.asl.yaml"
 BODY = callback()
 SUBMITTED: dict[str, Any] = {"attempt": 1, "callback_expected": True, "prediction_id": "p1"}
 
