@@ -40,10 +40,11 @@ test: $(INSTALLED) ## all tests, with coverage
 chaos: $(INSTALLED) ## break everything at once and audit the result; N=300 uploads, SEED=1
 	@$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED)
 
-lint: $(INSTALLED) ## ruff, mypy, cfn-lint, sam validate
+lint: $(INSTALLED) ## ruff, mypy, import-linter, cfn-lint, sam validate
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/cfn-lint
 	$(BIN)/sam validate --lint --region us-east-1
 
