@@ -13,23 +13,23 @@ import boto3
 import httpx
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
-from cutout.poll import Polling
+from cutout.poll import Poller
 from cutout.settings import PollSettings, SubmitSettings
 from cutout.store.governor import Governor
-from cutout.store.holds import OutputHolds
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
+from cutout.store.output_locks import OutputLocks
 from cutout.store.table import Table
-from cutout.submit import Submission
+from cutout.submit import Submitter
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
 from cutout.wavespeed.prices import Prices
-from cutout.webhook import Callbacks, SigningSecret
+from cutout.webhook import SigningSecret, WebhookReceiver
 
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -110,7 +110,7 @@ class World:
             size=len(body),
         )
 
-    def submission(self, **settings: Any) -> Submission:
+    def submitter(self, **settings: Any) -> Submitter:
         values = {
             "state_machine_arn": self.machine,
             "upload_queue_url": "unused",
@@ -138,29 +138,29 @@ class World:
         env = SubmitSettings.model_validate(COMMON | values | settings)
         wavespeed = self._wavespeed()
         prices = Prices(wavespeed, env.price_per_image, self._clock)
-        return Submission(
+        return Submitter(
             settings=env,
             ledger=self.ledger,
             governor=Governor(self.table, env.images_per_minute, env.daily_budget, prices.of),
             latencies=Latencies(self.table),
             storage=self.storage,
             wavespeed=wavespeed,
-            workflow=Workflow(self.states, self.machine),
-            announcements=Announcements(self.events, "default"),
+            wait_loop=WaitLoop(self.states, self.machine),
+            events=EventBus(self.events, "default"),
             clock=self._clock,
         )
 
-    def polling(self, **settings: Any) -> Polling:
+    def poller(self, **settings: Any) -> Poller:
         values = {
             "deadline_seconds": 600,
             "webhook_fallback_seconds": 60,
-            "hold_seconds": 330,
+            "lock_seconds": 330,
             "max_output_megabytes": 10,
         }
-        return Polling(
+        return Poller(
             settings=PollSettings.model_validate(COMMON | values | settings),
             ledger=self.ledger,
-            holds=OutputHolds(self.table),
+            locks=OutputLocks(self.table),
             latencies=Latencies(self.table),
             storage=self.storage,
             wavespeed=self._wavespeed(),
@@ -168,11 +168,11 @@ class World:
             clock=self._clock,
         )
 
-    def callbacks(self) -> Callbacks:
-        return Callbacks(
+    def webhook_receiver(self) -> WebhookReceiver:
+        return WebhookReceiver(
             secret=SigningSecret(self._wavespeed().webhook_secret, self._clock),
             ledger=self.ledger,
-            workflow=Workflow(self.states, self.machine),
+            wait_loop=WaitLoop(self.states, self.machine),
             clock=self._clock,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.backstop import Backstop, ExecutionEnded
 from cutout.domain.clock import utc_now
 from cutout.observability import logger
@@ -20,7 +20,7 @@ def backstop() -> Backstop:
     env = BackstopSettings()
     return Backstop(
         ledger=Ledger(Table(client("dynamodb"), env.tasks_table)),
-        announcements=Announcements(client("events"), env.event_bus),
+        events=EventBus(client("events"), env.event_bus),
         clock=utc_now,
     )
 

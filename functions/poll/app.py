@@ -11,11 +11,11 @@ from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.domain.clock import utc_now
 from cutout.observability import logger
-from cutout.poll import Polling
+from cutout.poll import Poller
 from cutout.settings import PollSettings
-from cutout.store.holds import OutputHolds
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
+from cutout.store.output_locks import OutputLocks
 from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
@@ -28,14 +28,14 @@ class PollRequest(BaseModel):
 
 
 @cache
-def polling() -> Polling:
+def poller() -> Poller:
     env = PollSettings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     table = Table(client("dynamodb"), env.tasks_table)
-    return Polling(
+    return Poller(
         settings=env,
         ledger=Ledger(table),
-        holds=OutputHolds(table),
+        locks=OutputLocks(table),
         latencies=Latencies(table),
         storage=Storage(client("s3")),
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key),
@@ -47,4 +47,4 @@ def polling() -> Polling:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     request = PollRequest.model_validate(event)
-    return polling().poll(request.task_id).model_dump(mode="json")
+    return poller().poll(request.task_id).model_dump(mode="json")

@@ -15,25 +15,25 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ConfigDict, TypeAdapter
 
 from cutout.aws.clients import client
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.aws.sqs import UploadQueue
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.clock import utc_now
-from cutout.domain.uploads import ObjectCreated, RetryAsked
+from cutout.domain.uploads import ObjectCreated, RetryRequest
 from cutout.observability import logger
 from cutout.settings import SubmitSettings
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from cutout.submit import Submission
+from cutout.submit import Submitter
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.prices import Prices
 
-Message: TypeAdapter[RetryAsked | ObjectCreated] = TypeAdapter(
-    RetryAsked | ObjectCreated, config=ConfigDict(hide_input_in_errors=True)
+Message: TypeAdapter[RetryRequest | ObjectCreated] = TypeAdapter(
+    RetryRequest | ObjectCreated, config=ConfigDict(hide_input_in_errors=True)
 )
 # A message that fails goes back to the queue by itself; the function has not failed.
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
@@ -45,21 +45,21 @@ def settings() -> SubmitSettings:
 
 
 @cache
-def submission() -> Submission:
+def submitter() -> Submitter:
     env = settings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
     table = Table(client("dynamodb"), env.tasks_table)
     prices = Prices(wavespeed, env.price_per_image, utc_now)
-    return Submission(
+    return Submitter(
         settings=env,
         ledger=Ledger(table),
         governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
         latencies=Latencies(table),
         storage=Storage(client("s3")),
         wavespeed=wavespeed,
-        workflow=Workflow(client("stepfunctions"), env.state_machine_arn),
-        announcements=Announcements(client("events"), env.event_bus),
+        wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
+        events=EventBus(client("events"), env.event_bus),
         clock=utc_now,
     )
 
@@ -71,17 +71,17 @@ def upload_queue() -> UploadQueue:
 
 def handle_message(body: str) -> timedelta | None:
     message = Message.validate_json(body)
-    if isinstance(message, RetryAsked):
+    if isinstance(message, RetryRequest):
         asked = message.detail
-        return submission().retry(asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt)
-    return submission().submit(message.upload)
+        return submitter().retry(asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt)
+    return submitter().submit(message.upload)
 
 
 def handle_record(record: SQSRecord) -> None:
     try:
         wait = handle_message(record.body)
         if wait is not None:
-            upload_queue().put_back(record.body, wait)
+            upload_queue().requeue(record.body, wait)
     except Exception:
         logger.exception("the message goes back to the queue")
         raise

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client
 from cutout.aws.secrets import ApiKey
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.clock import utc_now
 from cutout.domain.errors import ForgedCallback
 from cutout.observability import logger
@@ -17,20 +17,20 @@ from cutout.settings import WebhookSettings
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
-from cutout.webhook import Callbacks, SigningSecret
+from cutout.webhook import SigningSecret, WebhookReceiver
 
 MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
 
 
 @cache
-def callbacks() -> Callbacks:
+def webhook_receiver() -> WebhookReceiver:
     env = WebhookSettings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
-    return Callbacks(
+    return WebhookReceiver(
         secret=SigningSecret(wavespeed.webhook_secret, utc_now),
         ledger=Ledger(Table(client("dynamodb"), env.tasks_table)),
-        workflow=Workflow(client("stepfunctions"), env.state_machine_arn),
+        wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
         clock=utc_now,
     )
 
@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     if len(body) > MAX_BODY_BYTES:
         return {"statusCode": 413}
     try:
-        callbacks().receive(request.raw_path, request.headers, body)
+        webhook_receiver().receive(request.raw_path, request.headers, body)
     except ForgedCallback as error:
         logger.warning("refused", reason=str(error))
         return {"statusCode": 401}

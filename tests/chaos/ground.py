@@ -31,7 +31,7 @@ PARAMETERS = {
 # a killed function leaves behind is cleared up within a campaign's time.
 _TIMEOUTS = {
     "SubmitFunction": (10, {"LEASE_SECONDS": "12"}),
-    "PollFunction": (10, {"HOLD_SECONDS": "12"}),
+    "PollFunction": (10, {"LOCK_SECONDS": "12"}),
 }
 _VISIBILITY_SECONDS = "5"
 _LONGEST_RECEIVE = 2.5  # seconds that a poller of the local stack waits for messages, and more

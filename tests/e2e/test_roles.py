@@ -88,7 +88,7 @@ def allowed(caller: str) -> set[str]:
     resources: dict[str, Any] = json.loads(to_cloudformation(TEMPLATE, {"Webhook": "on"}))[
         "Resources"
     ]
-    user = resources["CutoutStateMachine" if caller == "states" else caller]["Properties"]
+    user = resources["WaitLoop" if caller == "states" else caller]["Properties"]
     role = user.get("RoleArn") or user["Role"]
     policies = resources[role["Fn::GetAtt"][0]]["Properties"]["Policies"]
     statements = [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]

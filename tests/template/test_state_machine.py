@@ -107,7 +107,7 @@ def test_the_machine_announces_under_the_name_that_the_code_uses() -> None:
 
 def test_every_substitution_is_filled_in_by_the_template() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    given = template["Resources"]["CutoutStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    given = template["Resources"]["WaitLoop"]["Properties"]["DefinitionSubstitutions"]
     used = re.findall(r"\$\{(\w+)\}", (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
 
     assert set(used) == set(given)

@@ -14,7 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.tasks import Status
 from cutout.settings import BackstopSettings, PollSettings, SubmitSettings, WebhookSettings
-from cutout.submit import Submission
+from cutout.submit import Submitter
 from cutout.wavespeed import client
 
 ROOT = Path(__file__).parents[2]
@@ -195,11 +195,11 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "latencies": "dynamodb:",
         "storage": "s3:",
         "wavespeed": "secretsmanager:",
-        "workflow": "states:",
-        "announcements": "events:",
+        "wait_loop": "states:",
+        "events": "events:",
     }
 
-    adapters = set(Submission.__dataclass_fields__) - {"settings", "clock"}
+    adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}
     assert adapters == set(services)
     assert all(prefix in role for prefix in services.values())
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.backstop import Backstop, ExecutionEnded
 from cutout.domain.errors import ServiceError, StatusChanged
 from cutout.domain.tasks import Status, Task
@@ -14,12 +14,12 @@ def upload(world: World) -> Upload:
     """A picture that the vendor is at work on."""
     upload = world.upload(jpeg())
     world.answers = [accepted("p1")]
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     return upload
 
 
 def close(world: World, name: str, status: str = "ABORTED", **more: object) -> None:
-    backstop = Backstop(world.ledger, Announcements(world.events, "default"), lambda: world.now)
+    backstop = Backstop(world.ledger, EventBus(world.events, "default"), lambda: world.now)
     event = {"source": "aws.states", "detail": {"name": name, "status": status, **more}}
     backstop.close(ExecutionEnded.model_validate(event).detail)
 
@@ -85,7 +85,7 @@ def test_an_execution_of_no_task_is_nobodys(world: World, name: str) -> None:
 
 
 def test_what_could_not_be_announced_is_not_written_either(world: World, upload: Upload) -> None:
-    backstop = Backstop(world.ledger, Announcements(world.events, "no-bus"), lambda: world.now)
+    backstop = Backstop(world.ledger, EventBus(world.events, "no-bus"), lambda: world.now)
     detail = {"name": world.task(upload).execution_name, "status": "FAILED"}
 
     with pytest.raises(ServiceError):

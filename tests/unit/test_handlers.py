@@ -31,7 +31,7 @@ CONTEXT: Any = SimpleNamespace(
 @pytest.fixture
 def queue_url(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     url = world.sqs.create_queue(QueueName="uploads")["QueueUrl"]
-    monkeypatch.setattr(submit, "submission", world.submission)
+    monkeypatch.setattr(submit, "submitter", world.submitter)
     monkeypatch.setattr(submit, "upload_queue", lambda: UploadQueue(world.sqs, url))
     return url
 
@@ -41,10 +41,10 @@ def fresh() -> Iterator[None]:
     yield
     for made in (
         submit.settings,
-        submit.submission,
+        submit.submitter,
         submit.upload_queue,
-        poll.polling,
-        webhook.callbacks,
+        poll.poller,
+        webhook.webhook_receiver,
         backstop.backstop,
     ):
         made.cache_clear()
@@ -106,8 +106,8 @@ def test_the_poll_handler_returns_what_the_machine_reads(
 ) -> None:
     upload = world.upload(jpeg(4, 3))
     world.answers = [accepted(), answer(id="p1", status="processing")]
-    world.submission().submit(upload)
-    monkeypatch.setattr(poll, "polling", world.polling)
+    world.submitter().submit(upload)
+    monkeypatch.setattr(poll, "poller", world.poller)
 
     result = poll.handler({"task_id": upload.task_id}, CONTEXT)
 
@@ -123,10 +123,10 @@ def test_a_poll_without_a_task_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "environment"),
     [
-        (submit.submission, SUBMIT),
+        (submit.submitter, SUBMIT),
         (submit.upload_queue, SUBMIT),
-        (poll.polling, POLL),
-        (webhook.callbacks, WEBHOOK),
+        (poll.poller, POLL),
+        (webhook.webhook_receiver, WEBHOOK),
         (backstop.backstop, BACKSTOP),
     ],
 )
@@ -146,7 +146,7 @@ def test_presigned_urls_are_signed_for_the_buckets_own_region() -> None:
     assert client("sqs").meta.config.read_timeout == config.read_timeout == 30
 
 
-@pytest.mark.parametrize("make", [submit.submission, poll.polling, webhook.callbacks])
+@pytest.mark.parametrize("make", [submit.submitter, poll.poller, webhook.webhook_receiver])
 def test_a_function_without_its_environment_names_what_is_missing(make: Any) -> None:
     with pytest.raises(ValidationError, match="tasks_table"):
         make()

@@ -27,7 +27,7 @@ def task(world: World) -> Task:
     """A task that the vendor is at work on."""
     upload = world.upload(jpeg(40, 30), "a b/ü+%.jpg")
     world.answers = [accepted("p1")]
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     world.requests.clear()
     return world.task(upload)
 
@@ -42,7 +42,7 @@ def test_a_running_prediction_is_waited_for_ever_longer(world: World, task: Task
     waits = []
     for _ in range(4):
         world.answers = [answer(id="p1", status="processing")]
-        result = world.polling().poll(task.task_id)
+        result = world.poller().poll(task.task_id)
         waits.append(result.wait_seconds)
         world.pass_time(20)
 
@@ -58,7 +58,7 @@ def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix
     output = prefix + base64.b64encode(picture).decode()
     world.answers = [answer(id="p1", status="completed", outputs=[output])]
 
-    result = world.polling().poll(task.task_id)
+    result = world.poller().poll(task.task_id)
 
     assert result.status is Status.COMPLETED
     saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
@@ -85,7 +85,7 @@ def test_a_bad_base64_output_fails_and_leaves_nothing(
     world.answers = [answer(id="p1", status="completed", outputs=[output])]
 
     with pytest.raises(BadOutput):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
     assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
 
@@ -96,7 +96,7 @@ class TestWithTheWebhook:
         """A task that the vendor will call back about."""
         upload = world.upload(jpeg(40, 30))
         world.answers = [accepted("p1")]
-        world.submission(webhook_url=WEBHOOK_URL).submit(upload)
+        world.submitter(webhook_url=WEBHOOK_URL).submit(upload)
         return world.task(upload)
 
     def test_a_poll_that_comes_too_early_waits_for_the_callback(
@@ -104,7 +104,7 @@ class TestWithTheWebhook:
     ) -> None:
         world.answers = [answer(id="p1", status="processing")]
 
-        result = world.polling(webhook_fallback_seconds=45).poll(expecting.task_id)
+        result = world.poller(webhook_fallback_seconds=45).poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (45, True)
 
@@ -112,7 +112,7 @@ class TestWithTheWebhook:
         world.answers = [answer(id="p1", status="processing")]
         world.pass_time(119)
 
-        result = world.polling(webhook_fallback_seconds=2).poll(expecting.task_id)
+        result = world.poller(webhook_fallback_seconds=2).poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (30, True)
 
@@ -122,14 +122,14 @@ class TestWithTheWebhook:
         world.ledger.record_callback(expecting.task_id, 1, "p1", world.now)
         world.answers = [answer(id="p1", status="processing")]
 
-        result = world.polling().poll(expecting.task_id)
+        result = world.poller().poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (2, False)
 
     def test_a_finished_task_awaits_nothing(self, world: World, expecting: Task) -> None:
         world.answers = [completed(), download(png(40, 30))]
 
-        result = world.polling().poll(expecting.task_id)
+        result = world.poller().poll(expecting.task_id)
 
         assert (result.status, result.wait_seconds) == (Status.COMPLETED, 0)
 
@@ -138,14 +138,14 @@ class TestWithTheWebhook:
 def test_a_status_that_is_no_end_is_waited_for(world: World, task: Task, status: str) -> None:
     world.answers = [answer(id="p1", status=status)]
 
-    assert world.polling().poll(task.task_id).status is Status.PROCESSING
+    assert world.poller().poll(task.task_id).status is Status.PROCESSING
 
 
 def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: Task) -> None:
     picture = png(40, 30)
     world.answers = [completed(), download(picture)]
 
-    result = world.polling().poll(task.task_id)
+    result = world.poller().poll(task.task_id)
 
     assert result.model_dump(mode="json") == {
         "task_id": task.task_id,
@@ -167,7 +167,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
 def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Task) -> None:
     world.answers = [completed(), download(png(40, 30))]
 
-    world.polling().poll(task.task_id)
+    world.poller().poll(task.task_id)
 
     asked, fetched = world.requests
     assert asked.url.path == "/api/v3/predictions/p1/result"
@@ -177,10 +177,10 @@ def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Ta
 
 def test_a_poll_after_the_end_changes_nothing(world: World, task: Task) -> None:
     world.answers = [completed(), download(png(40, 30))]
-    world.polling().poll(task.task_id)
+    world.poller().poll(task.task_id)
     world.requests.clear()
 
-    result = world.polling().poll(task.task_id)
+    result = world.poller().poll(task.task_id)
 
     assert result.status is Status.COMPLETED
     assert world.requests == []
@@ -193,14 +193,14 @@ def test_a_prediction_that_ended_without_a_picture_fails(
     world.answers = [answer(id="p1", status=status, error={"message": "no subject"})]
 
     with pytest.raises(PredictionFailed, match=f"ended it as {status}: no subject"):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 def test_a_completed_prediction_without_outputs_fails(world: World, task: Task) -> None:
     world.answers = [answer(id="p1", status="completed", outputs=None)]
 
     with pytest.raises(PredictionFailed, match="without an output"):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_bad_output_fails_and_leaves_nothing(
     world.answers = [completed(), output]
 
     with pytest.raises(error):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
     assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
     assert world.ledger.get(task.task_id).status is Status.PROCESSING
@@ -228,25 +228,25 @@ def test_an_output_that_is_too_large_fails(world: World, task: Task) -> None:
     world.answers = [completed(), download(bytes(11_000_000))]
 
     with pytest.raises(BadOutput):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 def test_the_deadline_counts_from_the_submit(world: World, task: Task) -> None:
     world.answers = [answer(id="p1", status="processing")] * 2
     world.pass_time(599)
-    assert world.polling().poll(task.task_id).status is Status.PROCESSING
+    assert world.poller().poll(task.task_id).status is Status.PROCESSING
 
     world.pass_time(1)
 
     with pytest.raises(TimedOut, match="no result 600 s after"):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 def test_a_result_after_the_deadline_is_still_taken(world: World, task: Task) -> None:
     world.pass_time(6000)
     world.answers = [completed(), download(png(40, 30))]
 
-    assert world.polling().poll(task.task_id).status is Status.COMPLETED
+    assert world.poller().poll(task.task_id).status is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -260,25 +260,25 @@ def test_a_vendor_that_fails_is_left_to_the_state_machines_retry(
     world.answers = [reply]
 
     with pytest.raises(VendorUnavailable):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 def test_a_prediction_that_the_vendor_does_not_know_is_told(world: World, task: Task) -> None:
     world.answers = [refused(404, "Prediction not found")]
 
     with pytest.raises(PredictionNotFound):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)
 
 
 def test_a_task_that_is_not_in_the_ledger_is_told(world: World) -> None:
     with pytest.raises(TaskNotFound):
-        world.polling().poll("nobody")
+        world.poller().poll("nobody")
 
 
 def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
     world: World, task: Task
 ) -> None:
-    world.ledger.amend(task, prediction_id=None)
+    world.ledger.update(task, prediction_id=None)
 
     with pytest.raises(PredictionMissing):
-        world.polling().poll(task.task_id)
+        world.poller().poll(task.task_id)

@@ -31,13 +31,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
 from cutout.backstop import Backstop, ExecutionEnded
 from cutout.domain.errors import CutoutError, code_of
 from cutout.domain.tasks import REOPENINGS, Status, Task
-from cutout.domain.uploads import ObjectCreated, RetryAsked, Upload
+from cutout.domain.uploads import ObjectCreated, RetryRequest, Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wavespeed.contract import sign_webhook
@@ -135,21 +135,21 @@ class Stage(World):
         self.on_the_bus: list[dict[str, Any]] = events.announced
         states: Any = States(self.functions)
         self.states, self.loops = states, states.executions
-        self.put_back = UploadQueue(sqs, "queue").put_back
+        self.requeue = UploadQueue(sqs, "queue").requeue
         self.machine = "machine"
         self.table = Table(dynamodb, TABLE)
         self.ledger = Ledger(self.table)
         self.storage = Storage(s3)
-        self.sender = self.submission(
+        self.submit = self.submitter(
             on_uncertain=policy,
             uncertain_grace_seconds=GRACE.seconds,
             webhook_url=CALLBACKS_AT if webhook else "",
             images_per_minute=10,
             daily_budget=str(PRICE * PICTURES_A_DAY),
         )
-        self.poller = self.polling()
-        self.receiver = self.callbacks()
-        self.backstop = Backstop(self.ledger, Announcements(events, "default"), self._clock)
+        self.polls = self.poller()
+        self.receiver = self.webhook_receiver()
+        self.backstop = Backstop(self.ledger, EventBus(events, "default"), self._clock)
         self.uploads: list[Upload] = []
         self.queue: list[Waiting] = []
         self.ended: list[dict[str, Any]] = []
@@ -210,19 +210,19 @@ class Stage(World):
             with self.functions.running(run):
                 wait = self._handle(message.body)
                 if wait is not None:
-                    self.put_back(message.body, wait)
+                    self.requeue(message.body, wait)
         except (Killed, CutoutError):
             self.queue.append(again)
 
     def _handle(self, body: str) -> timedelta | None:
         message = Message.validate_json(body)
         if isinstance(message, ObjectCreated):
-            return self.sender.submit(message.upload)
-        assert isinstance(message, RetryAsked)
+            return self.submit.submit(message.upload)
+        assert isinstance(message, RetryRequest)
         asked = message.detail
         self.retrying.append(asked.task_id)
         try:
-            return self.sender.retry(
+            return self.submit.retry(
                 asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt
             )
         finally:
@@ -367,7 +367,7 @@ class Stage(World):
     def _poll(self, execution: Execution, run: Run) -> None:
         try:
             with self.functions.running(run):
-                result = self.poller.poll(execution.input["task_id"])
+                result = self.polls.poll(execution.input["task_id"])
         except Killed:
             self._failed(execution, "Runtime.ExitError", "killed")
             return

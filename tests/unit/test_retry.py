@@ -27,7 +27,7 @@ def upload(world: World) -> Upload:
 def failed(world: World, upload: Upload, reply: httpx.Response | None = None) -> Task:
     """A task that the vendor took and that ended without a picture."""
     world.answers = [reply or accepted("p1")]
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     task = world.task(upload)
     if task.status is Status.FAILED:
         return task
@@ -39,7 +39,7 @@ def failed(world: World, upload: Upload, reply: httpx.Response | None = None) ->
 def uncertain(world: World, upload: Upload, **settings: Any) -> Task:
     """A task of which nobody knows whether the vendor has it."""
     world.answers = [LOST]
-    world.submission(**settings).submit(upload)
+    world.submitter(**settings).submit(upload)
     return world.task(upload)
 
 
@@ -51,7 +51,7 @@ def retry(
     world: World, task: Task, *, pay_again: bool = False, **settings: Any
 ) -> timedelta | None:
     """One delivery of the wish to retry the task as it was then."""
-    return world.submission(**settings).retry(
+    return world.submitter(**settings).retry(
         task.task_id, pay_again=pay_again, attempt=task.attempt
     )
 
@@ -187,7 +187,7 @@ def test_after_a_paid_retry_the_policy_holds_again(world: World, upload: Upload)
 
 def test_a_rejected_task_is_looked_at_again(world: World) -> None:
     upload = world.upload(jpeg(1001, 1000))
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     before = world.task(upload)
     assert before.code == "too_many_pixels"
     world.answers = [accepted("p1")]
@@ -199,7 +199,7 @@ def test_a_rejected_task_is_looked_at_again(world: World) -> None:
 
 def test_what_is_rejected_again_says_so_again(world: World) -> None:
     upload = world.upload(b"%PDF-1.7\n", "a.pdf")
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     before = world.task(upload)
     world.pass_time(60)
 
@@ -224,7 +224,7 @@ def test_what_is_done_is_left_alone(
     world: World, upload: Upload, end: Callable[[World, Task], Task]
 ) -> None:
     world.answers = [accepted("p1")]
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
     before = end(world, world.task(upload))
 
     assert retry(world, before, pay_again=True) is None
@@ -235,14 +235,14 @@ def test_what_is_done_is_left_alone(
 
 def test_an_unknown_task_is_told(world: World) -> None:
     with pytest.raises(TaskNotFound):
-        world.submission().retry("0" * 32, pay_again=False)
+        world.submitter().retry("0" * 32, pay_again=False)
 
 
 def test_without_an_attempt_the_last_one_is_meant(world: World, upload: Upload) -> None:
     uncertain(world, upload)
     world.answers = [accepted("p2")]
 
-    world.submission().retry(upload.task_id, pay_again=True)
+    world.submitter().retry(upload.task_id, pay_again=True)
 
     assert world.task(upload).attempt == 2
 
@@ -269,12 +269,12 @@ def test_a_retry_that_died_before_its_execution_starts_it(
     world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = failed(world, upload)
-    submission = world.submission()
+    submitter = world.submitter()
     world.answers = [answer(id="p1", status="completed")]
     with monkeypatch.context() as patch:
-        patch.setattr(submission.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        patch.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
         with pytest.raises(ServiceError):
-            submission.retry(before.task_id, pay_again=False, attempt=before.attempt)
+            submitter.retry(before.task_id, pay_again=False, attempt=before.attempt)
     assert world.task(upload).attempt == 2
 
     assert retry(world, before) is None
@@ -286,20 +286,20 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
     """A rejected task may still hold the slot that it waited for: by now it is another's minute."""
     first = world.upload(jpeg(50, 30), "first.jpg")
     world.answers = [accepted("p1"), accepted("p2"), accepted("p3")]
-    submission = world.submission(images_per_minute=2)
-    submission.submit(first)
+    submitter = world.submitter(images_per_minute=2)
+    submitter.submit(first)
     world.pass_time(0.001)
-    left = submission.submit(upload)
+    left = submitter.submit(upload)
     assert left is not None
     world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
     world.pass_time(left.total_seconds())
-    submission.submit(upload)
+    submitter.submit(upload)
     rejected = world.task(upload)
     assert rejected.code == "source_gone"
 
     world.pass_time(3600)
-    submission.submit(world.upload(jpeg(60, 30), "busy.jpg"))
-    submission.retry(rejected.task_id, pay_again=False)
+    submitter.submit(world.upload(jpeg(60, 30), "busy.jpg"))
+    submitter.retry(rejected.task_id, pay_again=False)
 
     assert world.task(upload).slot_at is None
     assert posts(world) == 2
@@ -310,7 +310,7 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
 
 @pytest.fixture
 def handled(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(app, "submission", world.submission)
+    monkeypatch.setattr(app, "submitter", world.submitter)
     return world
 
 

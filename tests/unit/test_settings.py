@@ -48,7 +48,7 @@ POLL = (
     | FALLBACK
     | {
         "DEADLINE_SECONDS": "1800",
-        "HOLD_SECONDS": "330",
+        "LOCK_SECONDS": "330",
         "MAX_OUTPUT_MEGABYTES": "200",
     }
 )

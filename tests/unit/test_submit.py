@@ -15,7 +15,7 @@ def test_an_upload_is_sent_once_and_its_wait_loop_started(world: World) -> None:
     upload = world.upload(jpeg(40, 30), "a/cat.jpg")
     world.answers = [accepted("p1")]
 
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
 
     task = world.task(upload)
     assert (task.status, task.prediction_id, task.attempt) == (Status.PROCESSING, "p1", 1)
@@ -27,7 +27,7 @@ def test_the_vendor_gets_the_model_the_key_and_a_url_of_the_very_version(world: 
     upload = world.upload(jpeg(40, 30))
     world.answers = [accepted()]
 
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
 
     (request,) = world.requests
     assert request.url.path == "/api/v3/wavespeed-ai/image-background-remover"
@@ -41,8 +41,8 @@ def test_the_same_event_twice_is_one_task_one_post_one_execution(world: World) -
     upload = world.upload(jpeg(40, 30))
     world.answers = [accepted()]
 
-    assert world.submission().submit(upload) is None
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
+    assert world.submitter().submit(upload) is None
 
     assert len(world.requests) == 1
     assert len(world.executions()) == 1
@@ -52,8 +52,8 @@ def test_a_new_version_of_an_object_is_a_new_task(world: World) -> None:
     first, second = world.upload(jpeg(40, 30)), world.upload(jpeg(50, 30))
     world.answers = [accepted("p1"), accepted("p2")]
 
-    world.submission().submit(first)
-    world.submission().submit(second)
+    world.submitter().submit(first)
+    world.submitter().submit(second)
 
     assert world.task(first).prediction_id == "p1"
     assert world.task(second).prediction_id == "p2"
@@ -64,14 +64,14 @@ def test_a_lost_execution_is_started_by_the_message_that_comes_back(
 ) -> None:
     upload = world.upload(jpeg(40, 30))
     world.answers = [accepted()]
-    submission = world.submission()
+    submitter = world.submitter()
     with monkeypatch.context() as broken:
-        broken.setattr(submission.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        broken.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
         with pytest.raises(ServiceError):
-            submission.submit(upload)
+            submitter.submit(upload)
     assert world.task(upload).status is Status.PROCESSING
 
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
 
     assert world.executions() == [f"{upload.task_id}-1"]
     assert len(world.requests) == 1
@@ -92,7 +92,7 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
 ) -> None:
     upload = world.upload(body, "x.jpg")
 
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, code)
@@ -111,7 +111,7 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
 def test_a_key_without_room_for_its_output_is_rejected(world: World) -> None:
     upload = world.upload(jpeg(4, 3), "k" * 1021)
 
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
 
     task = world.task(upload)
     assert task.code == "key_too_long"
@@ -123,7 +123,7 @@ def test_a_source_that_was_deleted_is_rejected(world: World) -> None:
     upload = world.upload(jpeg(40, 30))
     world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
 
-    world.submission().submit(upload)
+    world.submitter().submit(upload)
 
     assert world.task(upload).code == "source_gone"
 
@@ -145,15 +145,15 @@ def test_what_was_not_accepted_waits_and_is_sent_again(
     upload = world.upload(jpeg(40, 30))
     world.answers = [answer, accepted("p2")]
 
-    assert world.submission().submit(upload) == timedelta(seconds=wait)
+    assert world.submitter().submit(upload) == timedelta(seconds=wait)
 
     queued = world.task(upload)
     assert (queued.status, queued.code) == (Status.QUEUED, code)
     assert queued.submit_after == NOW + timedelta(seconds=wait)
-    assert world.submission().submit(upload) == timedelta(seconds=wait)
+    assert world.submitter().submit(upload) == timedelta(seconds=wait)
     assert len(world.requests) == 1
     world.pass_time(wait)
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
     task = world.task(upload)
     assert (task.status, task.attempt, task.code) == (Status.PROCESSING, 2, None)
     assert task.submit_after is None
@@ -175,8 +175,8 @@ def test_a_lost_answer_is_never_sent_again_blindly(
     upload = world.upload(jpeg(40, 30))
     world.answers = [answer]
 
-    assert world.submission().submit(upload) is None
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
+    assert world.submitter().submit(upload) is None
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.UNCERTAIN, "answer_lost")
@@ -188,7 +188,7 @@ def test_a_request_that_the_vendor_refuses_fails_with_its_words(world: World) ->
     upload = world.upload(jpeg(40, 30))
     world.answers = [refused(400, "model not found")]
 
-    assert world.submission().submit(upload) is None
+    assert world.submitter().submit(upload) is None
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.FAILED, "request_refused")
@@ -205,34 +205,34 @@ class TestSenderThatDied:
         upload = world.upload(jpeg(40, 30))
         world.answers = [KeyboardInterrupt()]  # nothing catches it
         with pytest.raises(KeyboardInterrupt):
-            world.submission().submit(upload)
+            world.submitter().submit(upload)
         assert world.task(upload).status is Status.SUBMITTING
         return upload
 
     def test_is_waited_for_until_its_lease_ends(self, world: World, upload: Upload) -> None:
         world.pass_time(100)
 
-        assert world.submission().submit(upload) == timedelta(seconds=80)
+        assert world.submitter().submit(upload) == timedelta(seconds=80)
         assert world.task(upload).status is Status.SUBMITTING
 
     def test_leaves_an_uncertain_task(self, world: World, upload: Upload) -> None:
         world.pass_time(180)
 
-        assert world.submission().submit(upload) is None
+        assert world.submitter().submit(upload) is None
         assert world.task(upload).status is Status.UNCERTAIN
         assert len(world.requests) == 1
 
 
 def test_the_second_of_two_senders_keeps_off(world: World) -> None:
     upload = world.upload(jpeg(40, 30))
-    late = world.submission()
+    late = world.submitter()
     waits: list[timedelta | None] = []
 
     def first_sender(_request: object) -> None:
         waits.append(late.submit(upload))
 
     world.answers = [accepted()]
-    first = world.submission()
+    first = world.submitter()
     first.wavespeed._http.event_hooks = {"request": [first_sender]}
     first.submit(upload)
 

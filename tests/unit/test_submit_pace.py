@@ -10,7 +10,7 @@ import pytest
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.governor import KEY, LATENESS
-from cutout.submit import Submission
+from cutout.submit import Submitter
 from tests.pictures import jpeg
 from tests.world import NOW, World, accepted, answer, refused
 
@@ -19,15 +19,15 @@ LOST = httpx.ReadTimeout("no answer")
 PRICE = answer(price=0.01)
 
 
-def paced(world: World, **settings: Any) -> Submission:
+def paced(world: World, **settings: Any) -> Submitter:
     """Two pictures a minute."""
-    return world.submission(**{"images_per_minute": 2} | settings)
+    return world.submitter(**{"images_per_minute": 2} | settings)
 
 
-def ahead(world: World, submission: Submission) -> None:
+def ahead(world: World, submitter: Submitter) -> None:
     """Another upload, which takes the slot that is free now."""
     world.answers.append(accepted("first"))
-    assert submission.submit(world.upload(jpeg(50, 30), "first.jpg")) is None
+    assert submitter.submit(world.upload(jpeg(50, 30), "first.jpg")) is None
     world.requests.clear()
 
 
@@ -41,11 +41,11 @@ def spent(world: World) -> int:
 
 
 def test_a_slot_in_the_future_is_on_the_task_with_a_plain_reason(world: World) -> None:
-    submission = paced(world)
-    ahead(world, submission)
+    submitter = paced(world)
+    ahead(world, submitter)
     upload = world.upload(jpeg())
 
-    left = submission.submit(upload)
+    left = submitter.submit(upload)
 
     task = world.task(upload)
     assert left == GAP
@@ -58,53 +58,53 @@ def test_a_slot_in_the_future_is_on_the_task_with_a_plain_reason(world: World) -
 
 
 def test_it_is_sent_when_its_slot_has_come_and_not_before(world: World) -> None:
-    submission = paced(world)
-    ahead(world, submission)
+    submitter = paced(world)
+    ahead(world, submitter)
     upload = world.upload(jpeg())
-    submission.submit(upload)
+    submitter.submit(upload)
 
     world.pass_time(GAP.total_seconds() - 1)
-    assert submission.submit(upload) == timedelta(seconds=1)
+    assert submitter.submit(upload) == timedelta(seconds=1)
     assert world.requests == []
 
     world.pass_time(1)
     world.answers = [accepted("p1")]
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
     task = world.task(upload)
     assert (task.status, task.slot_at, task.submit_after) == (Status.PROCESSING, None, None)
     assert (task.code, task.reason) == (None, None)
 
 
 def test_waiting_messages_do_not_move_the_queue_on(world: World) -> None:
-    submission = paced(world)
-    ahead(world, submission)
+    submitter = paced(world)
+    ahead(world, submitter)
     upload, later = world.upload(jpeg(), "a.jpg"), world.upload(jpeg(), "b.jpg")
 
     for _ in range(3):
-        assert submission.submit(upload) == GAP
+        assert submitter.submit(upload) == GAP
 
-    assert submission.submit(later) == 2 * GAP
+    assert submitter.submit(later) == 2 * GAP
 
 
 def test_what_can_never_be_sent_does_not_wait_for_a_slot(world: World) -> None:
-    submission = paced(world)
-    ahead(world, submission)
+    submitter = paced(world)
+    ahead(world, submitter)
     upload, later = world.upload(b"%PDF-1.7\n", "a.pdf"), world.upload(jpeg())
 
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
     assert world.task(upload).code == "unsupported_format"
-    assert submission.submit(later) == GAP
+    assert submitter.submit(later) == GAP
 
 
 def test_a_source_that_is_deleted_while_it_waits_is_rejected(world: World) -> None:
-    submission = paced(world)
-    ahead(world, submission)
+    submitter = paced(world)
+    ahead(world, submitter)
     upload = world.upload(jpeg())
-    submission.submit(upload)
+    submitter.submit(upload)
     world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
     world.pass_time(GAP.total_seconds())
 
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, "source_gone")
@@ -114,12 +114,12 @@ def test_a_source_that_is_deleted_while_it_waits_is_rejected(world: World) -> No
 
 
 def test_over_budget_waits_for_the_next_day_and_says_so(world: World) -> None:
-    submission = world.submission(daily_budget="0.01")
+    submitter = world.submitter(daily_budget="0.01")
     world.answers = [PRICE]
-    ahead(world, submission)
+    ahead(world, submitter)
     upload = world.upload(jpeg())
 
-    assert submission.submit(upload) == timedelta(hours=12)
+    assert submitter.submit(upload) == timedelta(hours=12)
 
     task = world.task(upload)
     assert (task.status, task.code, task.attempt) == (Status.QUEUED, "over_budget", 0)
@@ -129,7 +129,7 @@ def test_over_budget_waits_for_the_next_day_and_says_so(world: World) -> None:
 
     world.pass_time(12 * 60 * 60)
     world.answers = [answer(price=0.01), accepted("p1")]
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
     assert world.task(upload).status is Status.PROCESSING
 
 
@@ -137,7 +137,7 @@ def test_a_key_that_is_refused_when_the_price_is_asked_for_is_told(world: World)
     upload = world.upload(jpeg())
     world.answers = [refused(401)]
 
-    assert world.submission(daily_budget="1").submit(upload) == timedelta(seconds=900)
+    assert world.submitter(daily_budget="1").submit(upload) == timedelta(seconds=900)
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.QUEUED, "unauthorized")
@@ -161,7 +161,7 @@ def test_the_budget_is_charged_for_what_was_or_may_have_been_accepted(
 ) -> None:
     world.answers = [answer(price=0.01), reply]
 
-    world.submission(daily_budget="1").submit(world.upload(jpeg()))
+    world.submitter(daily_budget="1").submit(world.upload(jpeg()))
 
     assert spent(world) == charged
 
@@ -171,11 +171,11 @@ def test_who_is_overtaken_after_the_charge_gives_it_back(world: World) -> None:
 
     def overtaken(_request: httpx.Request) -> httpx.Response:
         world.answers = [answer(price=0.01), accepted("p1")]
-        assert world.submission(daily_budget="1").submit(upload) is None
+        assert world.submitter(daily_budget="1").submit(upload) is None
         return answer(price=0.01)
 
     world.answers = [overtaken]
-    assert world.submission(daily_budget="1").submit(upload) == timedelta(seconds=180)
+    assert world.submitter(daily_budget="1").submit(upload) == timedelta(seconds=180)
 
     assert world.task(upload).prediction_id == "p1"
     assert posts(world) == 1
@@ -189,11 +189,11 @@ def test_what_is_refused_after_midnight_gives_the_new_day_nothing(world: World) 
     def a_second_later(_request: httpx.Request) -> httpx.Response:
         world.pass_time(2)
         world.answers = [answer(price=0.01), accepted("p1")]
-        world.submission(daily_budget="1").submit(other)
+        world.submitter(daily_budget="1").submit(other)
         return refused(429)
 
     world.answers = [answer(price=0.01), a_second_later]
-    world.submission(daily_budget="1").submit(world.upload(jpeg()))
+    world.submitter(daily_budget="1").submit(world.upload(jpeg()))
 
     assert (world.table.get(KEY) or {})["spent_on"] == "2026-11-21"
     assert spent(world) == 10_000
@@ -201,44 +201,44 @@ def test_what_is_refused_after_midnight_gives_the_new_day_nothing(world: World) 
 
 def test_a_slot_after_midnight_is_charged_on_its_own_day(world: World) -> None:
     world.now = datetime(2026, 11, 20, 23, 59, 50, tzinfo=UTC)
-    submission = paced(world, daily_budget="0.01")
+    submitter = paced(world, daily_budget="0.01")
     world.answers = [answer(price=0.01)]
-    ahead(world, submission)
+    ahead(world, submitter)
     upload = world.upload(jpeg())
-    assert submission.submit(upload) == GAP  # not the budget: that is tomorrow's
+    assert submitter.submit(upload) == GAP  # not the budget: that is tomorrow's
 
     world.pass_time(GAP.total_seconds())
     world.answers = [accepted("p1")]
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
 
     assert (world.table.get(KEY) or {})["spent_on"] == "2026-11-21"
     assert spent(world) == 10_000
 
 
-def waiting(world: World, submission: Submission, key: str) -> Task:
+def waiting(world: World, submitter: Submitter, key: str) -> Task:
     upload = world.upload(jpeg(), key)
-    assert submission.submit(upload)
+    assert submitter.submit(upload)
     return world.task(upload)
 
 
 def test_a_refusal_for_the_rate_makes_those_wait_longer_who_have_a_slot(world: World) -> None:
-    submission = paced(world)
+    submitter = paced(world)
     world.answers = [accepted("p1")]
-    submission.submit(world.upload(jpeg(), "a.jpg"))
-    refused_one, next_one = (waiting(world, submission, key) for key in ("b.jpg", "c.jpg"))
+    submitter.submit(world.upload(jpeg(), "a.jpg"))
+    refused_one, next_one = (waiting(world, submitter, key) for key in ("b.jpg", "c.jpg"))
 
     world.now = slot_of(refused_one)
     world.answers = [httpx.Response(429, json={"code": 429}, headers={"Retry-After": "120"})]
-    assert submission.submit(refused_one.upload) == timedelta(seconds=120)
+    assert submitter.submit(refused_one.upload) == timedelta(seconds=120)
     task = world.task(refused_one.upload)
     assert (task.status, task.code, task.slot_at) == (Status.QUEUED, "rate_limited", None)
 
     resume = world.now + timedelta(seconds=120)
     world.now = slot_of(next_one)
-    assert submission.submit(next_one.upload) == resume - world.now
+    assert submitter.submit(next_one.upload) == resume - world.now
     assert slot_of(world.task(next_one.upload)) == resume
     world.now = resume
-    assert submission.submit(refused_one.upload) == 2 * GAP
+    assert submitter.submit(refused_one.upload) == 2 * GAP
 
 
 def slot_of(task: Task) -> datetime:
@@ -265,7 +265,7 @@ def drain(world: World, send: Callable[[Upload], timedelta | None], count: int) 
 def test_a_burst_drains_at_the_pace_of_the_plan_without_a_refusal(world: World) -> None:
     world.answers = [accepted(f"p{number}") for number in range(25)]
 
-    sent = drain(world, world.submission(images_per_minute=10).submit, 25)
+    sent = drain(world, world.submitter(images_per_minute=10).submit, 25)
 
     assert len(sent) == 25
     for first in sent:

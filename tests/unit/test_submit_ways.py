@@ -10,8 +10,8 @@ import pytest
 from cutout.domain.errors import ServiceError
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout.submit import Submission
-from cutout.webhook import Callbacks
+from cutout.submit import Submitter
+from cutout.webhook import WebhookReceiver
 from tests.pictures import jpeg
 from tests.world import (
     MODEL,
@@ -36,7 +36,7 @@ def upload(world: World) -> Upload:
 
 def submitted(world: World, upload: Upload, **settings: Any) -> Task:
     """The task after it was submitted."""
-    world.submission(**settings).submit(upload)
+    world.submitter(**settings).submit(upload)
     return world.task(upload)
 
 
@@ -101,11 +101,11 @@ def test_the_vendor_is_told_to_call_back_about_this_very_attempt(
     world: World, upload: Upload
 ) -> None:
     world.answers = [refused(429), accepted()]
-    submission = world.submission(webhook_url=WEBHOOK_URL)
+    submitter = world.submitter(webhook_url=WEBHOOK_URL)
 
-    submission.submit(upload)
+    submitter.submit(upload)
     world.pass_time(60)
-    submission.submit(upload)
+    submitter.submit(upload)
 
     asked = [parse_qs(request.url.query.decode()) for request in posts(world)]
     urls = [f"https://webhook.test/{upload.task_id}-{attempt}" for attempt in (1, 2)]
@@ -155,14 +155,14 @@ def test_base64_output_goes_without_a_webhook(world: World, by_the_object: bool)
 def test_a_lost_execution_still_waits_for_the_callback(
     world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submission = world.submission(webhook_url=WEBHOOK_URL)
+    submitter = world.submitter(webhook_url=WEBHOOK_URL)
     world.answers = [accepted()]
     with monkeypatch.context() as broken:
-        broken.setattr(submission.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        broken.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
         with pytest.raises(ServiceError):
-            submission.submit(upload)
+            submitter.submit(upload)
 
-    assert submission.submit(upload) is None
+    assert submitter.submit(upload) is None
 
     first = world.first_input(world.task(upload))
     assert (first["wait_seconds"], first["await_callback"]) == (60, True)
@@ -231,9 +231,9 @@ def test_a_wish_that_cannot_be_granted_is_rejected_before_it_costs(
 
 def test_held_is_held_until_a_person_decides(world: World, upload: Upload) -> None:
     world.answers = [LOST]
-    submission = world.submission(on_uncertain="hold", uncertain_grace_seconds=10)
+    submitter = world.submitter(on_uncertain="hold", uncertain_grace_seconds=10)
     for _ in range(3):
-        assert submission.submit(upload) is None
+        assert submitter.submit(upload) is None
         world.pass_time(86_400)
 
     assert world.task(upload).status is Status.UNCERTAIN
@@ -242,26 +242,26 @@ def test_held_is_held_until_a_person_decides(world: World, upload: Upload) -> No
 
 class TestResubmit:
     @pytest.fixture
-    def submission(self, world: World) -> Submission:
-        return world.submission(
+    def submitter(self, world: World) -> Submitter:
+        return world.submitter(
             on_uncertain="resubmit", uncertain_grace_seconds=600, webhook_url=WEBHOOK_URL
         )
 
     @pytest.fixture
-    def lost(self, world: World, upload: Upload, submission: Submission) -> Task:
+    def lost(self, world: World, upload: Upload, submitter: Submitter) -> Task:
         """A task whose submit's answer was lost just now."""
         world.answers = [LOST]
-        wait = submission.submit(upload)
+        wait = submitter.submit(upload)
         assert wait is not None
         assert wait.total_seconds() == 600
         return world.task(upload)
 
     def test_waits_for_the_grace_time(
-        self, world: World, upload: Upload, submission: Submission, lost: Task
+        self, world: World, upload: Upload, submitter: Submitter, lost: Task
     ) -> None:
         world.pass_time(599)
 
-        wait = submission.submit(upload)
+        wait = submitter.submit(upload)
 
         assert wait is not None
         assert wait.total_seconds() == 1
@@ -270,13 +270,13 @@ class TestResubmit:
 
     @pytest.mark.usefixtures("lost")
     def test_sends_it_once_more_after_it(
-        self, world: World, upload: Upload, submission: Submission
+        self, world: World, upload: Upload, submitter: Submitter
     ) -> None:
         world.pass_time(600)
         world.answers = [accepted("p2")]
 
-        assert submission.submit(upload) is None
-        assert submission.submit(upload) is None
+        assert submitter.submit(upload) is None
+        assert submitter.submit(upload) is None
 
         task = world.task(upload)
         assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
@@ -286,26 +286,26 @@ class TestResubmit:
 
     @pytest.mark.usefixtures("lost")
     def test_begins_a_new_grace_time_when_it_is_lost_again(
-        self, world: World, upload: Upload, submission: Submission
+        self, world: World, upload: Upload, submitter: Submitter
     ) -> None:
         world.pass_time(700)
         world.answers = [LOST]
 
-        wait = submission.submit(upload)
+        wait = submitter.submit(upload)
 
         assert wait is not None
         assert wait.total_seconds() == 600
         assert world.task(upload).attempt == 2
 
     def test_is_not_needed_after_a_callback(
-        self, world: World, upload: Upload, submission: Submission, lost: Task
+        self, world: World, upload: Upload, submitter: Submitter, lost: Task
     ) -> None:
         world.pass_time(10)
         world.answers = [secret_is()]
-        call_back(world, world.callbacks(), lost)
+        call_back(world, world.webhook_receiver(), lost)
         world.pass_time(600)
 
-        assert submission.submit(upload) is None
+        assert submitter.submit(upload) is None
 
         task = world.task(upload)
         assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 1, "p1")
@@ -313,25 +313,25 @@ class TestResubmit:
         assert world.executions() == [f"{upload.task_id}-1"]
 
     def test_goes_its_own_way_once_it_was_sent(
-        self, world: World, upload: Upload, submission: Submission, lost: Task
+        self, world: World, upload: Upload, submitter: Submitter, lost: Task
     ) -> None:
         world.pass_time(600)
         world.answers = [accepted("p2"), secret_is()]
-        submission.submit(upload)
+        submitter.submit(upload)
         sent = world.task(upload)
 
-        call_back(world, world.callbacks(), lost)
+        call_back(world, world.webhook_receiver(), lost)
 
         assert world.task(upload) == sent
 
     @pytest.mark.usefixtures("lost")
     def test_looks_at_the_object_again(
-        self, world: World, upload: Upload, submission: Submission
+        self, world: World, upload: Upload, submitter: Submitter
     ) -> None:
         world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
         world.pass_time(600)
 
-        assert submission.submit(upload) is None
+        assert submitter.submit(upload) is None
 
         assert world.task(upload).code == "source_gone"
         assert len(posts(world)) == 1
@@ -340,9 +340,9 @@ class TestResubmit:
 # ------------------------------------------------------------------ a callback overtakes the answer
 
 
-def call_back(world: World, callbacks: Callbacks, task: Task) -> None:
+def call_back(world: World, receiver: WebhookReceiver, task: Task) -> None:
     body = callback("p1")
-    callbacks.receive(f"/{task.execution_name}", signed(body, world.now), body)
+    receiver.receive(f"/{task.execution_name}", signed(body, world.now), body)
 
 
 @pytest.mark.parametrize(
@@ -351,10 +351,10 @@ def call_back(world: World, callbacks: Callbacks, task: Task) -> None:
 def test_a_callback_during_the_submit_settles_it(
     world: World, upload: Upload, end: httpx.Response | httpx.HTTPError
 ) -> None:
-    callbacks = world.callbacks()
+    receiver = world.webhook_receiver()
 
     def called_back_meanwhile(_request: httpx.Request) -> httpx.Response | httpx.HTTPError:
-        call_back(world, callbacks, world.task(upload))
+        call_back(world, receiver, world.task(upload))
         return end
 
     world.answers = [called_back_meanwhile, secret_is()]
@@ -370,16 +370,16 @@ def test_a_callback_during_the_submit_settles_it(
 
 
 def test_what_an_earlier_attempt_left_is_forgotten(world: World, upload: Upload) -> None:
-    submission, callbacks = world.submission(webhook_url=WEBHOOK_URL), world.callbacks()
+    submitter, receiver = world.submitter(webhook_url=WEBHOOK_URL), world.webhook_receiver()
 
     def called_back_and_refused(_request: httpx.Request) -> httpx.Response:
-        call_back(world, callbacks, world.task(upload))
+        call_back(world, receiver, world.task(upload))
         return refused(429)
 
     world.answers = [called_back_and_refused, secret_is(), accepted("p2")]
-    submission.submit(upload)
+    submitter.submit(upload)
     world.pass_time(60)
-    submission.submit(upload)
+    submitter.submit(upload)
 
     task = world.task(upload)
     assert (task.attempt, task.prediction_id, task.called_back_at) == (2, "p2", None)
@@ -391,7 +391,7 @@ def test_a_callback_tells_what_a_sender_that_died_could_not(world: World, upload
     with pytest.raises(KeyboardInterrupt):
         submitted(world, upload, webhook_url=WEBHOOK_URL)
     world.answers = [secret_is()]
-    call_back(world, world.callbacks(), world.task(upload))
+    call_back(world, world.webhook_receiver(), world.task(upload))
     world.pass_time(180)
 
     task = submitted(world, upload, webhook_url=WEBHOOK_URL)

@@ -10,7 +10,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.errors import ForgedCallback, ServiceError, StatusChanged, VendorUnavailable
 from cutout.domain.tasks import Status, Task
-from cutout.webhook import Callbacks, callback_url
+from cutout.webhook import WebhookReceiver, callback_url
 from tests.factories import make_task
 from tests.world import (
     MODEL,
@@ -29,9 +29,9 @@ SUBMITTED: dict[str, Any] = {"attempt": 1, "callback_expected": True, "predictio
 
 
 @pytest.fixture
-def callbacks(world: World) -> Callbacks:
+def receiver(world: World) -> WebhookReceiver:
     world.answers = [secret_is(WEBHOOK_SECRET)]
-    return world.callbacks()
+    return world.webhook_receiver()
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def path_of(task: Task) -> str:
     return f"/{task.execution_name}"
 
 
-def call_back(world: World, callbacks: Callbacks, task: Task, body: bytes = BODY) -> None:
-    callbacks.receive(path_of(task), signed(body, world.now), body)
+def call_back(world: World, receiver: WebhookReceiver, task: Task, body: bytes = BODY) -> None:
+    receiver.receive(path_of(task), signed(body, world.now), body)
 
 
 def leave_token(world: World, task: Task, token: str) -> None:
@@ -76,7 +76,9 @@ def hmac_sha256(key: bytes, message: bytes) -> str:
     return hashlib.sha256(outer + hashlib.sha256(inner + message).digest()).hexdigest()
 
 
-def test_the_golden_signature_is_believed(world: World, callbacks: Callbacks, task: Task) -> None:
+def test_the_golden_signature_is_believed(
+    world: World, receiver: WebhookReceiver, task: Task
+) -> None:
     body = b'{"id":"p1","status":"completed","outputs":["https://x/\xc3\xbc.png"]}'
     signature = hmac_sha256(b"0123456789abcdef", b"msg_1.1795176000." + body)
     # printf msg_1.1795176000.BODY | openssl dgst -sha256 -hmac 0123456789abcdef
@@ -87,18 +89,18 @@ def test_the_golden_signature_is_believed(world: World, callbacks: Callbacks, ta
         "webhook-signature": f"v3,{signature}",
     }
 
-    callbacks.receive(path_of(task), headers, body)
+    receiver.receive(path_of(task), headers, body)
 
     assert world.ledger.get(task.task_id).called_back_at == NOW
 
 
 @pytest.mark.parametrize("seconds", [-300, 0, 300])
 def test_a_callback_may_be_five_minutes_off(
-    world: World, callbacks: Callbacks, task: Task, seconds: int
+    world: World, receiver: WebhookReceiver, task: Task, seconds: int
 ) -> None:
     headers = signed(BODY, NOW + timedelta(seconds=seconds))
 
-    callbacks.receive(path_of(task), headers, BODY)
+    receiver.receive(path_of(task), headers, BODY)
 
     assert world.ledger.get(task.task_id).called_back_at == NOW
 
@@ -139,10 +141,10 @@ GOOD = signed(BODY)["webhook-signature"]
     ],
 )
 def test_what_the_vendor_did_not_sign_is_not_believed(
-    world: World, callbacks: Callbacks, task: Task, headers: dict[str, str]
+    world: World, receiver: WebhookReceiver, task: Task, headers: dict[str, str]
 ) -> None:
     with pytest.raises(ForgedCallback):
-        callbacks.receive(path_of(task), headers, BODY)
+        receiver.receive(path_of(task), headers, BODY)
 
     assert world.ledger.get(task.task_id) == task
     assert (world.woken, world.executions()) == ([], [])
@@ -167,7 +169,7 @@ def test_a_stale_callback_is_refused_before_anybody_is_asked(
     world: World, task: Task, headers: dict[str, str]
 ) -> None:
     with pytest.raises(ForgedCallback):
-        world.callbacks().receive(path_of(task), headers, BODY)
+        world.webhook_receiver().receive(path_of(task), headers, BODY)
 
     assert world.requests == []
     assert world.ledger.get(task.task_id) == task
@@ -176,18 +178,18 @@ def test_a_stale_callback_is_refused_before_anybody_is_asked(
 # ------------------------------------------------------------------ the secret
 
 
-def believed(world: World, callbacks: Callbacks, task: Task, secret: str) -> bool:
+def believed(world: World, receiver: WebhookReceiver, task: Task, secret: str) -> bool:
     """Whether a callback that was signed just now with a secret is taken."""
     try:
-        callbacks.receive(path_of(task), signed(BODY, world.now, secret), BODY)
+        receiver.receive(path_of(task), signed(BODY, world.now, secret), BODY)
     except ForgedCallback:
         return False
     return True
 
 
-def test_the_secret_is_fetched_once(world: World, callbacks: Callbacks, task: Task) -> None:
+def test_the_secret_is_fetched_once(world: World, receiver: WebhookReceiver, task: Task) -> None:
     for _ in range(5):
-        call_back(world, callbacks, task)
+        call_back(world, receiver, task)
         world.pass_time(1000)
 
     (request,) = world.requests
@@ -195,26 +197,26 @@ def test_the_secret_is_fetched_once(world: World, callbacks: Callbacks, task: Ta
 
 
 def test_a_rotated_secret_is_picked_up_after_a_minute(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
     new = "whsec_new-and-better"
-    assert believed(world, callbacks, task, WEBHOOK_SECRET)
+    assert believed(world, receiver, task, WEBHOOK_SECRET)
     world.answers = [secret_is(new)]
     world.pass_time(59)
-    assert not believed(world, callbacks, task, new)
+    assert not believed(world, receiver, task, new)
     assert len(world.requests) == 1
     world.pass_time(1)
-    assert believed(world, callbacks, task, new)
-    assert not believed(world, callbacks, task, WEBHOOK_SECRET)
+    assert believed(world, receiver, task, new)
+    assert not believed(world, receiver, task, WEBHOOK_SECRET)
     assert len(world.requests) == 2
 
 
 def test_forged_callbacks_do_not_hammer_the_vendor(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
     world.answers = [secret_is() for _ in range(3)]
     for _ in range(180):
-        assert not believed(world, callbacks, task, "whsec_of-an-attacker")
+        assert not believed(world, receiver, task, "whsec_of-an-attacker")
         world.pass_time(1)
 
     assert len(world.requests) == 3
@@ -224,35 +226,35 @@ def test_forged_callbacks_do_not_hammer_the_vendor(
 def test_a_vendor_that_does_not_tell_its_secret_is_not_hammered_either(
     world: World, task: Task
 ) -> None:
-    callbacks = world.callbacks()
+    receiver = world.webhook_receiver()
     world.answers = [httpx.Response(503)] * 3  # the client asks three times
     for _ in range(60):
         with pytest.raises(VendorUnavailable):
-            call_back(world, callbacks, task)
+            call_back(world, receiver, task)
         # Nor does an unknown secret mean an empty one.
         headers = signed(BODY, world.now, "whsec_")
         with pytest.raises(VendorUnavailable):
-            callbacks.receive(path_of(task), headers, BODY)
+            receiver.receive(path_of(task), headers, BODY)
         world.pass_time(1)
     assert len(world.requests) == 3
     assert world.ledger.get(task.task_id) == task
 
     world.answers = [secret_is()]
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
     assert world.ledger.get(task.task_id).called_back_at == world.now
 
 
 def test_a_secret_outlives_a_bad_moment_of_the_vendor(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
     world.pass_time(60)
     world.answers = [httpx.Response(503)] * 3
     forged = signed(BODY, world.now, "whsec_of-an-attacker")
     with pytest.raises(VendorUnavailable):
-        callbacks.receive(path_of(task), forged, BODY)
+        receiver.receive(path_of(task), forged, BODY)
 
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.ledger.get(task.task_id).called_back_at == world.now
 
@@ -260,10 +262,10 @@ def test_a_secret_outlives_a_bad_moment_of_the_vendor(
 # ------------------------------------------------------------------ what a callback does
 
 
-def test_a_waiting_execution_is_woken(world: World, callbacks: Callbacks, task: Task) -> None:
+def test_a_waiting_execution_is_woken(world: World, receiver: WebhookReceiver, task: Task) -> None:
     leave_token(world, task, "token-1")
 
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.woken == ["token-1"]
     assert world.ledger.get(task.task_id).called_back_at == NOW
@@ -271,9 +273,9 @@ def test_a_waiting_execution_is_woken(world: World, callbacks: Callbacks, task: 
 
 
 def test_a_callback_before_the_token_keeps_the_machine_from_waiting(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     with pytest.raises(world.dynamodb.exceptions.ConditionalCheckFailedException):
         leave_token(world, task, "too-late")
@@ -282,20 +284,20 @@ def test_a_callback_before_the_token_keeps_the_machine_from_waiting(
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "something-new"])
 def test_a_callback_wakes_whatever_it_says(
-    world: World, callbacks: Callbacks, task: Task, status: str
+    world: World, receiver: WebhookReceiver, task: Task, status: str
 ) -> None:
     leave_token(world, task, "token-1")
 
-    call_back(world, callbacks, task, callback("p1", status))
+    call_back(world, receiver, task, callback("p1", status))
 
     assert world.woken == ["token-1"]
     assert world.ledger.get(task.task_id).status is Status.PROCESSING
 
 
 def test_a_task_without_an_execution_gets_one_that_polls_at_once(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.executions() == [task.execution_name]
     assert world.first_input(task) == {
@@ -306,13 +308,13 @@ def test_a_task_without_an_execution_gets_one_that_polls_at_once(
 
 
 def test_an_uncertain_task_turns_out_to_have_been_accepted(
-    world: World, callbacks: Callbacks
+    world: World, receiver: WebhookReceiver
 ) -> None:
     task = task_that_is(
         world, Status.UNCERTAIN, prediction_id=None, code="answer_lost", reason="it was lost"
     )
 
-    call_back(world, callbacks, task, callback("p7"))
+    call_back(world, receiver, task, callback("p7"))
 
     settled = world.ledger.get(task.task_id)
     assert (settled.status, settled.prediction_id) == (Status.PROCESSING, "p7")
@@ -321,11 +323,11 @@ def test_an_uncertain_task_turns_out_to_have_been_accepted(
 
 
 def test_a_task_that_is_still_being_sent_is_left_to_its_sender(
-    world: World, callbacks: Callbacks
+    world: World, receiver: WebhookReceiver
 ) -> None:
     task = task_that_is(world, Status.SUBMITTING, prediction_id=None)
 
-    call_back(world, callbacks, task, callback("p7"))
+    call_back(world, receiver, task, callback("p7"))
 
     noted = world.ledger.get(task.task_id)
     assert (noted.status, noted.called_back_at) == (Status.SUBMITTING, NOW)
@@ -334,20 +336,20 @@ def test_a_task_that_is_still_being_sent_is_left_to_its_sender(
 
 
 def test_the_same_callback_twice_does_no_harm(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
     once = world.ledger.get(task.task_id)
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.ledger.get(task.task_id) == once
     assert world.executions() == [task.execution_name]
 
 
-def test_an_uncertain_task_is_settled_once(world: World, callbacks: Callbacks) -> None:
+def test_an_uncertain_task_is_settled_once(world: World, receiver: WebhookReceiver) -> None:
     task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
-    call_back(world, callbacks, task)
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
+    call_back(world, receiver, task)
 
     assert world.ledger.get(task.task_id).status is Status.PROCESSING
     assert world.executions() == [task.execution_name]
@@ -375,20 +377,20 @@ def test_an_uncertain_task_is_settled_once(world: World, callbacks: Callbacks) -
     ids=lambda fields: "-".join(str(value) for value in fields.values()),
 )
 def test_a_callback_about_something_that_is_over_changes_nothing(
-    world: World, callbacks: Callbacks, fields: dict[str, Any]
+    world: World, receiver: WebhookReceiver, fields: dict[str, Any]
 ) -> None:
     task = task_that_is(world, **({"status": Status.PROCESSING, "task_token": "t"} | fields))
 
-    callbacks.receive(f"/{task.task_id}-1", signed(BODY), BODY)
+    receiver.receive(f"/{task.task_id}-1", signed(BODY), BODY)
 
     assert world.ledger.get(task.task_id) == task
     assert (world.woken, world.executions()) == ([], [])
 
 
 def test_a_callback_about_a_task_that_nobody_knows_makes_none(
-    world: World, callbacks: Callbacks
+    world: World, receiver: WebhookReceiver
 ) -> None:
-    callbacks.receive(f"/{'0' * 32}-1", signed(BODY), BODY)
+    receiver.receive(f"/{'0' * 32}-1", signed(BODY), BODY)
 
     assert world.dynamodb.scan(TableName=TABLE)["Count"] == 0
 
@@ -398,9 +400,9 @@ def test_a_callback_about_a_task_that_nobody_knows_makes_none(
     ["", "/", "/{id}", "/{id}-", "/{id}-1/", "/x/{id}-1", "{id}-1", "/{id}-1\n", "/#governor"],
 )
 def test_a_path_that_names_no_attempt_is_left_alone(
-    world: World, callbacks: Callbacks, task: Task, wrong: str
+    world: World, receiver: WebhookReceiver, task: Task, wrong: str
 ) -> None:
-    callbacks.receive(wrong.format(id=task.task_id), signed(BODY), BODY)
+    receiver.receive(wrong.format(id=task.task_id), signed(BODY), BODY)
 
     assert world.ledger.get(task.task_id) == task
     assert world.executions() == []
@@ -423,16 +425,16 @@ def test_a_path_that_names_no_attempt_is_left_alone(
     ids=lambda body: repr(body[:20]),
 )
 def test_a_signed_body_that_is_no_prediction_is_left_alone(
-    world: World, callbacks: Callbacks, task: Task, body: bytes
+    world: World, receiver: WebhookReceiver, task: Task, body: bytes
 ) -> None:
-    call_back(world, callbacks, task, body)
+    call_back(world, receiver, task, body)
 
     assert world.ledger.get(task.task_id) == task
     assert world.executions() == []
 
 
 def test_a_task_that_is_sent_again_meanwhile_is_left_to_its_sender(
-    world: World, callbacks: Callbacks, monkeypatch: pytest.MonkeyPatch
+    world: World, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
     record = world.ledger.record_callback
@@ -444,7 +446,7 @@ def test_a_task_that_is_sent_again_meanwhile_is_left_to_its_sender(
 
     monkeypatch.setattr(world.ledger, "record_callback", overtaken)
 
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.ledger.get(task.task_id).status is Status.QUEUED
     assert world.executions() == []
@@ -454,27 +456,27 @@ def test_a_task_that_is_sent_again_meanwhile_is_left_to_its_sender(
 
 
 def test_a_callback_that_could_not_be_used_is_good_when_it_comes_again(
-    world: World, callbacks: Callbacks, monkeypatch: pytest.MonkeyPatch
+    world: World, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
     with monkeypatch.context() as broken:
-        broken.setattr(callbacks.workflow, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        broken.setattr(receiver.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
         with pytest.raises(ServiceError):
-            call_back(world, callbacks, task)
+            call_back(world, receiver, task)
     assert world.ledger.get(task.task_id).status is Status.PROCESSING
 
-    call_back(world, callbacks, task)
+    call_back(world, receiver, task)
 
     assert world.executions() == [task.execution_name]
 
 
 def test_a_ledger_that_does_not_answer_is_trouble_of_the_service(
-    world: World, callbacks: Callbacks, task: Task
+    world: World, receiver: WebhookReceiver, task: Task
 ) -> None:
     world.dynamodb.delete_table(TableName=TABLE)
 
     with pytest.raises(ServiceError):
-        call_back(world, callbacks, task)
+        call_back(world, receiver, task)
 
 
 # ------------------------------------------------------------------ the ledger's side

@@ -27,9 +27,9 @@ BODY = callback()
 @pytest.fixture(autouse=True)
 def function(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """The function's world; the vendor tells its secret once."""
-    callbacks = world.callbacks()
+    receiver = world.webhook_receiver()
     world.answers = [secret_is()]
-    monkeypatch.setattr(webhook, "callbacks", lambda: callbacks)
+    monkeypatch.setattr(webhook, "webhook_receiver", lambda: receiver)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.domain.errors import StatusChanged, TaskNotFound
 from cutout.domain.tasks import Status
 from cutout.observability import count_task, logger
@@ -35,7 +35,7 @@ class Backstop:
     """Everything that closing needs; `clock` gives the time in UTC."""
 
     ledger: Ledger
-    announcements: Announcements
+    events: EventBus
     clock: Callable[[], datetime]
 
     def close(self, execution: Execution) -> None:
@@ -54,7 +54,7 @@ class Backstop:
             return  # the execution recorded its end itself, or the task has moved on
         ended = execution.status.lower().replace("_", " ")
         code, reason = "execution_ended", f"the wait loop {ended}: {execution.cause or 'no cause'}"
-        self.announcements.failed(task, code, reason)
+        self.events.publish_failed(task, code, reason)
         try:
             self.ledger.move(task, Status.FAILED, self.clock(), code=code, reason=reason)
         except StatusChanged:

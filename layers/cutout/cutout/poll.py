@@ -15,9 +15,9 @@ from cutout.domain.images import MEGABYTE, PngCheck
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger
 from cutout.settings import PollSettings
-from cutout.store.holds import OutputHolds
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
+from cutout.store.output_locks import OutputLocks
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import Prediction, PredictionStatus
 from cutout.wavespeed.outputs import Outputs
@@ -37,12 +37,12 @@ class PollResult(BaseModel):
 
 
 @dataclass(frozen=True)
-class Polling:
+class Poller:
     """Everything that polling needs; `clock` gives the time in UTC."""
 
     settings: PollSettings
     ledger: Ledger
-    holds: OutputHolds
+    locks: OutputLocks
     latencies: Latencies
     storage: Storage
     wavespeed: WaveSpeed
@@ -73,7 +73,7 @@ class Polling:
             raise PredictionFailed("the vendor completed it without an output")
         now = self.clock()
         try:
-            self.holds.take(task, now, now + timedelta(seconds=self.settings.hold_seconds))
+            self.locks.acquire(task, now, now + timedelta(seconds=self.settings.lock_seconds))
         except Superseded as error:
             return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
         check = PngCheck(self.settings.max_output_megabytes * MEGABYTE)
@@ -81,7 +81,7 @@ class Polling:
             with closing(self.outputs.read(prediction.outputs[0])) as blocks:
                 self.storage.save_png(task, blocks, check)
         finally:
-            self.holds.release(task)
+            self.locks.release(task)
         logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
         inference_ms = round(prediction.timings.inference)
         completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)

@@ -59,7 +59,7 @@ class PollSettings(WaveSpeedSettings):
     tasks_table: str
     deadline_seconds: int
     webhook_fallback_seconds: int
-    hold_seconds: int
+    lock_seconds: int
     max_output_megabytes: int
 
 

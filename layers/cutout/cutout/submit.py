@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain import images, naming, schedule
 from cutout.domain.errors import (
     AnswerLost,
@@ -38,7 +38,7 @@ from cutout.webhook import callback_url
 
 
 @dataclass(frozen=True)
-class Submission:
+class Submitter:
     """Everything that submitting needs; `clock` gives the time in UTC."""
 
     settings: SubmitSettings
@@ -47,8 +47,8 @@ class Submission:
     latencies: Latencies
     storage: Storage
     wavespeed: WaveSpeed
-    workflow: Workflow
-    announcements: Announcements
+    wait_loop: WaitLoop
+    events: EventBus
     clock: Callable[[], datetime]
 
     def submit(self, upload: Upload) -> timedelta | None:
@@ -81,7 +81,7 @@ class Submission:
 
     def _reopened(self, task: Task, *, pay_again: bool) -> Task:
         try:
-            if task.status is Status.FAILED and not pay_again and self._vendor_has(task):
+            if task.status is Status.FAILED and not pay_again and self._result_exists(task):
                 return self.ledger.reopen(
                     task,
                     Status.PROCESSING,
@@ -99,7 +99,7 @@ class Submission:
             logger.info("the task moved meanwhile", task_id=task.task_id)
         return task
 
-    def _vendor_has(self, task: Task) -> bool:
+    def _result_exists(self, task: Task) -> bool:
         if task.prediction_id is None:
             return False
         try:
@@ -129,13 +129,13 @@ class Submission:
         return None
 
     def _send(self, task: Task) -> timedelta | None:
-        if left := _left(task.submit_after, self.clock()):
+        if left := _remaining(task.submit_after, self.clock()):
             return left
         try:
             options = self._preflight(task)
         except Rejected as error:
             # Announced before it is written: a crash in between announces twice, never not at all.
-            self.announcements.failed(task, error.code, str(error))
+            self.events.publish_failed(task, error.code, str(error))
             self._move(task, Status.REJECTED, error)
             return None
         if left := self._wait_for_slot(task):
@@ -159,10 +159,10 @@ class Submission:
         if slot > now:
             rate = self.settings.images_per_minute
             reason = f"its turn comes at {slot:%Y-%m-%d %H:%M:%S} UTC, at {rate} images a minute"
-            self.ledger.amend(
+            self.ledger.update(
                 task, slot_at=slot, submit_after=slot, code="waits_for_slot", reason=reason
             )
-        return _left(slot, now)
+        return _remaining(slot, now)
 
     def _write_ahead(self, task: Task, options: Options) -> Task:
         now = self.clock()
@@ -194,17 +194,17 @@ class Submission:
             wait = self._queue_again(task, error)
             self.governor.refund(charge)
             if isinstance(error, RateLimited):
-                self.governor.push_back(self.clock(), wait)
+                self.governor.back_off(self.clock(), wait)
             return wait
         except AnswerLost as error:
             return self._settle(self._move(task, Status.UNCERTAIN, error))
         except Failed as error:
             self._move(task, Status.FAILED, error)
-            self.announcements.failed(task, error.code, str(error))
+            self.events.publish_failed(task, error.code, str(error))
             self.governor.refund(charge)
             return None
         first_wait = 0 if prediction.status.ended else None
-        self._go_on(task, first_wait, prediction_id=prediction.id)
+        self._mark_processing(task, first_wait, prediction_id=prediction.id)
         return None
 
     def _preflight(self, task: Task) -> Options:
@@ -219,7 +219,7 @@ class Submission:
 
     def _wait_for_sender(self, task: Task) -> timedelta | None:
         """A sender holds the task until its lease ends; a sender that died may have sent it."""
-        if left := _left(task.lease_until, self.clock()):
+        if left := _remaining(task.lease_until, self.clock()):
             return left
         lost = AnswerLost("the function ended while it was sending; it may have been accepted")
         return self._settle(self._move(task, Status.UNCERTAIN, lost))
@@ -227,16 +227,18 @@ class Submission:
     def _settle(self, task: Task) -> timedelta | None:
         """Decide about a task of which nobody knows whether it was accepted."""
         if task.called_back_at:
-            self._go_on(task, first_wait=0, code=None, reason=None)
+            self._mark_processing(task, first_wait=0, code=None, reason=None)
             return None
         if self.settings.on_uncertain is OnUncertain.HOLD:
             return None
         grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
-        if left := _left(task.entered_at[Status.UNCERTAIN] + grace, self.clock()):
+        if left := _remaining(task.entered_at[Status.UNCERTAIN] + grace, self.clock()):
             return left
         return self._send(self.ledger.move(task, Status.QUEUED, self.clock()))
 
-    def _go_on(self, task: Task, first_wait: int | None, **changes: Unpack[TaskChanges]) -> None:
+    def _mark_processing(
+        self, task: Task, first_wait: int | None, **changes: Unpack[TaskChanges]
+    ) -> None:
         """The vendor has the task: write that down, and wait for the result."""
         task = self.ledger.move(task, Status.PROCESSING, self.clock(), **changes)
         self._start(task, first_wait)
@@ -245,7 +247,7 @@ class Submission:
         wait = timedelta(seconds=error.wait_seconds)
         later: TaskChanges = {"slot_at": None, "submit_after": self.clock() + wait}
         if task.status is Status.QUEUED:
-            self.ledger.amend(task, **_because(error, later))
+            self.ledger.update(task, **_because(error, later))
         else:
             self._move(task, Status.QUEUED, error, **later)
         return wait
@@ -253,7 +255,7 @@ class Submission:
     def _start(self, task: Task, first_wait: int | None = None) -> None:
         if first_wait is None:
             first_wait = self._first_wait(task)
-        self.workflow.start(task, first_wait)
+        self.wait_loop.start(task, first_wait)
         logger.info("the vendor is at work", prediction_id=task.prediction_id)
 
     def _first_wait(self, task: Task) -> int:
@@ -296,7 +298,7 @@ class Submission:
         return timedelta(seconds=self.settings.lease_seconds)
 
 
-def _left(until: datetime | None, now: datetime) -> timedelta | None:
+def _remaining(until: datetime | None, now: datetime) -> timedelta | None:
     """How long it is until a time; None if it has come."""
     return until - now if until and until > now else None
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.errors import ForgedCallback, StatusChanged, VendorUnavailable
 from cutout.domain.tasks import Status, Task
 from cutout.observability import logger
@@ -70,12 +70,12 @@ class SigningSecret:
 
 
 @dataclass(frozen=True)
-class Callbacks:
+class WebhookReceiver:
     """Everything that taking a callback needs; `clock` gives the time in UTC."""
 
     secret: SigningSecret
     ledger: Ledger
-    workflow: Workflow
+    wait_loop: WaitLoop
     clock: Callable[[], datetime]
 
     def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -105,9 +105,9 @@ class Callbacks:
         if task.status is Status.UNCERTAIN:
             task = self.ledger.move(task, Status.PROCESSING, self.clock(), code=None, reason=None)
         if task.task_token:
-            self.workflow.wake(task.task_token)
+            self.wait_loop.wake(task.task_token)
         else:
-            self.workflow.start(task, first_wait=0)
+            self.wait_loop.start(task, first_wait=0)
 
     def _authenticate(self, headers: Mapping[str, str], body: bytes) -> None:
         timestamp = headers.get(WEBHOOK_TIMESTAMP, "")

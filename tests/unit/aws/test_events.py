@@ -5,7 +5,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from cutout.aws.events import Announcements
+from cutout.aws.events import EventBus
 from cutout.domain.errors import ServiceError
 from tests.factories import make_task, make_upload
 
@@ -20,7 +20,7 @@ def events_that_match(
     events.put_rule(Name="hear", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="hear", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
     task = make_task(make_upload(key="a/ü 🐈.jpg"))
-    Announcements(events, announce_on).failed(task, "too_large", "the object has too many bytes")
+    EventBus(events, announce_on).publish_failed(task, "too_large", "the object has too many bytes")
     messages = sqs.receive_message(QueueUrl=url).get("Messages", [])
     return [json.loads(message["Body"]) for message in messages]
 
@@ -48,4 +48,4 @@ def test_an_event_that_is_refused_by_itself_is_a_service_error(aws: boto3.Sessio
     with Stubber(client) as stubber:
         stubber.add_response("put_events", refusal)
         with pytest.raises(ServiceError, match="did not take the event"):
-            Announcements(client, "default").failed(make_task(), "failed", "no reason")
+            EventBus(client, "default").publish_failed(make_task(), "failed", "no reason")

@@ -11,14 +11,14 @@ from cutout.domain.errors import ServiceError
 BODY = json.dumps({"key": "up/ a+b%20c/ü 🐈.png"})
 
 
-def put_back(aws: boto3.Session, wait: timedelta) -> dict[str, Any]:
+def requeue(aws: boto3.Session, wait: timedelta) -> dict[str, Any]:
     """Put the message back; what SQS was asked for."""
     sqs, asked = aws.client("sqs"), dict[str, Any]()
     url = sqs.create_queue(QueueName="uploads")["QueueUrl"]
     sqs.meta.events.register(
         "provide-client-params.sqs.SendMessage", lambda params, **_: asked.update(params)
     )
-    UploadQueue(sqs, url).put_back(BODY, wait)
+    UploadQueue(sqs, url).requeue(BODY, wait)
     counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
     return asked
@@ -36,7 +36,7 @@ def put_back(aws: boto3.Session, wait: timedelta) -> dict[str, Any]:
 def test_a_message_comes_back_after_the_wait(
     aws: boto3.Session, wait: timedelta, delay: timedelta
 ) -> None:
-    asked = put_back(aws, wait)
+    asked = requeue(aws, wait)
     assert asked["MessageBody"] == BODY
     assert asked["DelaySeconds"] == delay.total_seconds()
 
@@ -48,4 +48,4 @@ def test_sqs_takes_no_longer_delay_than_15_minutes() -> None:
 def test_a_queue_that_is_not_there_is_a_service_error(aws: boto3.Session) -> None:
     queue = UploadQueue(aws.client("sqs"), "https://sqs.eu-central-1.amazonaws.com/1/none")
     with pytest.raises(ServiceError, match="did not take the message back"):
-        queue.put_back(BODY, timedelta(seconds=1))
+        queue.requeue(BODY, timedelta(seconds=1))

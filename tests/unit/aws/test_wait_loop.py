@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from cutout.aws.wait_loop import Workflow
+from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.errors import ServiceError
 from tests.factories import NOON, make_task
 
@@ -39,7 +39,7 @@ def test_an_execution_is_named_after_the_task_and_its_attempt(
     client: "SFNClient", machine: str
 ) -> None:
     task = make_task(attempt=2)
-    Workflow(client, machine).start(task, first_wait=5)
+    WaitLoop(client, machine).start(task, first_wait=5)
     (execution,) = client.list_executions(stateMachineArn=machine)["executions"]
     assert execution["name"] == f"{task.task_id}-2"
     assert input_of(client, machine) == {
@@ -67,7 +67,7 @@ def input_of(client: "SFNClient", machine: str) -> Any:
 def test_only_a_callback_that_is_still_to_come_is_awaited(
     client: "SFNClient", machine: str, fields: dict[str, Any], awaits: bool
 ) -> None:
-    Workflow(client, machine).start(make_task(attempt=1, **fields), first_wait=60)
+    WaitLoop(client, machine).start(make_task(attempt=1, **fields), first_wait=60)
     assert input_of(client, machine)["await_callback"] is awaits
 
 
@@ -75,28 +75,28 @@ def test_a_task_to_be_looked_at_at_once_awaits_no_callback(
     client: "SFNClient", machine: str
 ) -> None:
     task = make_task(attempt=1, callback_expected=True)
-    Workflow(client, machine).start(task, first_wait=0)
+    WaitLoop(client, machine).start(task, first_wait=0)
     started = input_of(client, machine)
     assert (started["wait_seconds"], started["await_callback"]) == (0, False)
 
 
 def test_an_attempt_has_one_execution(client: "SFNClient", machine: str) -> None:
-    workflow, task = Workflow(client, machine), make_task(attempt=1)
-    workflow.start(task, first_wait=2)
-    workflow.start(task, first_wait=9)
+    wait_loop, task = WaitLoop(client, machine), make_task(attempt=1)
+    wait_loop.start(task, first_wait=2)
+    wait_loop.start(task, first_wait=9)
     assert names(client, machine) == [f"{task.task_id}-1"]
 
 
 def test_another_attempt_has_another_execution(client: "SFNClient", machine: str) -> None:
-    workflow, task = Workflow(client, machine), make_task()
-    workflow.start(task.model_copy(update={"attempt": 1}), first_wait=2)
-    workflow.start(task.model_copy(update={"attempt": 2}), first_wait=2)
+    wait_loop, task = WaitLoop(client, machine), make_task()
+    wait_loop.start(task.model_copy(update={"attempt": 1}), first_wait=2)
+    wait_loop.start(task.model_copy(update={"attempt": 2}), first_wait=2)
     assert names(client, machine) == [f"{task.task_id}-1", f"{task.task_id}-2"]
 
 
 def test_a_machine_that_is_not_there_is_a_service_error(client: "SFNClient", machine: str) -> None:
     with pytest.raises(ServiceError, match="no execution was started"):
-        Workflow(client, f"{machine}-gone").start(make_task(), first_wait=2)
+        WaitLoop(client, f"{machine}-gone").start(make_task(), first_wait=2)
 
 
 # ------------------------------------------------------------------ wake
@@ -105,7 +105,7 @@ def test_a_machine_that_is_not_there_is_a_service_error(client: "SFNClient", mac
 def test_a_token_ends_the_wait_that_it_belongs_to(client: "SFNClient", machine: str) -> None:
     with Stubber(client) as stubbed:
         stubbed.add_response("send_task_success", {}, {"taskToken": "the-token", "output": "{}"})
-        Workflow(client, machine).wake("the-token")
+        WaitLoop(client, machine).wake("the-token")
         stubbed.assert_no_pending_responses()
 
 
@@ -115,7 +115,7 @@ def test_a_wait_that_is_over_cannot_be_woken_and_need_not(
 ) -> None:
     with Stubber(client) as stubbed:
         stubbed.add_client_error("send_task_success", code)
-        Workflow(client, machine).wake("late")
+        WaitLoop(client, machine).wake("late")
         stubbed.assert_no_pending_responses()
 
 
@@ -126,7 +126,7 @@ def test_any_other_error_of_a_wake_is_a_service_error(
     with Stubber(client) as stubbed:
         stubbed.add_client_error("send_task_success", code)
         with pytest.raises(ServiceError) as caught:
-            Workflow(client, machine).wake("the-token")
+            WaitLoop(client, machine).wake("the-token")
     assert "the-token" not in str(caught.value)
 
 
@@ -138,4 +138,4 @@ def test_a_connection_that_fails_is_a_service_error(
 
     monkeypatch.setattr(client, "send_task_success", unreachable)
     with pytest.raises(ServiceError):
-        Workflow(client, machine).wake("the-token")
+        WaitLoop(client, machine).wake("the-token")

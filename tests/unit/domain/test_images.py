@@ -17,7 +17,7 @@ from cutout.domain.errors import (
     UnsupportedFormat,
     UploadTooLarge,
 )
-from cutout.domain.images import Picture, PngCheck, check_bytes, check_pixels, identify
+from cutout.domain.images import ImageHeader, PngCheck, check_bytes, check_pixels, identify
 from tests import pictures
 
 PNG = pictures.png()
@@ -27,37 +27,37 @@ HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64)
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"/>'
 
 
-def looked_at(data: bytes) -> Picture:
+def looked_at(data: bytes) -> ImageHeader:
     return identify(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("name", pictures.FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (8, 6), (300, 2)])
 def test_each_format_is_known_by_its_bytes(name: str, size: tuple[int, int]) -> None:
-    assert looked_at(pictures.FORMATS[name](*size)) == Picture(name, *size)
+    assert looked_at(pictures.FORMATS[name](*size)) == ImageHeader(name, *size)
 
 
 def test_an_animated_png_is_a_png() -> None:
-    assert looked_at(animated_png()) == Picture("PNG", 8, 6)
+    assert looked_at(animated_png()) == ImageHeader("PNG", 8, 6)
 
 
 def test_a_lossy_webp_is_a_webp() -> None:
-    assert looked_at(pictures.encode(pictures.noise(20, 10), "WEBP")) == Picture("WebP", 20, 10)
+    assert looked_at(pictures.encode(pictures.noise(20, 10), "WEBP")) == ImageHeader("WebP", 20, 10)
 
 
 def test_a_bitmap_that_starts_at_the_top_has_its_height() -> None:
     data = bytearray(pictures.bmp(8, 6))
     data[22:26] = struct.pack("<i", -6)
-    assert looked_at(bytes(data)) == Picture("BMP", 8, 6)
+    assert looked_at(bytes(data)) == ImageHeader("BMP", 8, 6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_the_one_that_is_stored(orientation: int) -> None:
-    assert looked_at(pictures.jpeg(8, 6, orientation=orientation)) == Picture("JPEG", 8, 6)
+    assert looked_at(pictures.jpeg(8, 6, orientation=orientation)) == ImageHeader("JPEG", 8, 6)
 
 
 def test_a_header_may_be_far_into_the_file() -> None:
-    assert looked_at(pictures.jpeg(8, 6, extra=bytes(300_000))) == Picture("JPEG", 8, 6)
+    assert looked_at(pictures.jpeg(8, 6, extra=bytes(300_000))) == ImageHeader("JPEG", 8, 6)
 
 
 @pytest.mark.parametrize(
@@ -150,16 +150,16 @@ def test_bytes_are_counted_in_decimal_megabytes() -> None:
 
 
 def test_pixels_are_counted() -> None:
-    check_pixels(Picture("PNG", 1000, 1000), max_megapixels=1)
+    check_pixels(ImageHeader("PNG", 1000, 1000), max_megapixels=1)
     with pytest.raises(TooManyPixels, match="1000 x 1001 pixels and the stack allows 1 megapixel"):
-        check_pixels(Picture("PNG", 1000, 1001), max_megapixels=1)
+        check_pixels(ImageHeader("PNG", 1000, 1001), max_megapixels=1)
 
 
 @pytest.mark.parametrize("side", [30_000, 65_535, 2**31 - 1])
 def test_a_header_that_promises_a_huge_picture_is_believed(side: int) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     picture = looked_at(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header))
-    assert picture == Picture("PNG", side, side)
+    assert picture == ImageHeader("PNG", side, side)
     with pytest.raises(TooManyPixels):
         check_pixels(picture, max_megapixels=50)
 

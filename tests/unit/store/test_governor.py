@@ -56,7 +56,7 @@ class Interrupted(Table):
 def test_without_a_plan_nothing_waits(world: World) -> None:
     pace = governor(world.table)
 
-    pace.push_back(NOW, MINUTE)
+    pace.back_off(NOW, MINUTE)
 
     assert burst(pace, 3) == [NOW] * 3
     assert world.table.get(KEY) is None
@@ -141,7 +141,7 @@ def test_a_refusal_pushes_on_the_slots_that_were_given_too(world: World) -> None
     pace = governor(world.table, 10)
     held = burst(pace, 3)
 
-    pace.push_back(NOW, MINUTE)
+    pace.back_off(NOW, MINUTE)
 
     moved = [pace.slot(slot, slot) for slot in held]
     assert min(moved) == NOW + MINUTE
@@ -153,7 +153,7 @@ def test_a_slot_after_the_pause_stays(world: World) -> None:
     pace = governor(world.table, 10)
     last = burst(pace, 20)[-1]
 
-    pace.push_back(NOW, MINUTE)
+    pace.back_off(NOW, MINUTE)
 
     assert pace.slot(last, last) == last
     assert pace.slot(None, NOW) == last + gap(10)
@@ -163,7 +163,7 @@ def test_after_a_refusal_the_pace_is_halved_and_recovers(world: World) -> None:
     pace = governor(world.table, 10)
     pace.slot(None, NOW)
 
-    pace.push_back(NOW, MINUTE)
+    pace.back_off(NOW, MINUTE)
 
     assert gaps(burst(pace, 3)) == {2 * gap(10)}
     slow = NOW + SLOW_FOR - SECOND

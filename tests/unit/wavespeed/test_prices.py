@@ -11,7 +11,7 @@ from tests.world import MODEL, World, answer, refused
 def price(world: World, **data: Any) -> Decimal:
     """What the vendor's answer comes down to."""
     world.answers = [answer(**data)]
-    return world.submission(daily_budget="1").governor.price(MODEL)
+    return world.submitter(daily_budget="1").governor.price(MODEL)
 
 
 def test_the_price_is_what_the_vendor_says_digit_for_digit(world: World) -> None:
@@ -26,7 +26,7 @@ def test_a_discounted_price_is_what_is_paid(
 
 
 def test_a_price_is_asked_for_once_an_hour_and_model(world: World) -> None:
-    prices = world.submission(daily_budget="1").governor.price
+    prices = world.submitter(daily_budget="1").governor.price
     world.answers = [answer(price=0.01), answer(price=0.5), answer(price=0.02)]
 
     assert prices("a") == Decimal("0.01")
@@ -51,7 +51,7 @@ def test_a_price_is_asked_for_once_an_hour_and_model(world: World) -> None:
 def test_without_an_answer_the_parameter_stands_in(world: World, answers: list[Any]) -> None:
     world.answers = answers
 
-    prices = world.submission(daily_budget="1", price_per_image="0.07").governor.price
+    prices = world.submitter(daily_budget="1", price_per_image="0.07").governor.price
 
     assert prices(MODEL) == Decimal("0.07")
     assert prices(MODEL) == Decimal("0.07")
@@ -62,4 +62,4 @@ def test_a_key_that_is_refused_is_no_price(world: World) -> None:
     world.answers = [refused(401)]
 
     with pytest.raises(Unauthorized):
-        world.submission(daily_budget="1").governor.price(MODEL)
+        world.submitter(daily_budget="1").governor.price(MODEL)

@@ -16,14 +16,14 @@ SOURCE = "cutout"
 FAILED = "Cutout Failed"
 
 
-class Announcements:
+class EventBus:
     """The event bus. Raises `ServiceError` when EventBridge does not take an event."""
 
     def __init__(self, client: "EventBridgeClient", bus: str) -> None:
         self._client = client
         self._bus = bus
 
-    def failed(self, task: Task, code: str, reason: str) -> None:
+    def publish_failed(self, task: Task, code: str, reason: str) -> None:
         """Announce a task that ends before it has an execution, which would announce it."""
         detail = {
             "task_id": task.task_id,

@@ -21,7 +21,7 @@ class UploadQueue:
         self._client = client
         self._url = url
 
-    def put_back(self, body: str, wait: timedelta) -> None:
+    def requeue(self, body: str, wait: timedelta) -> None:
         """Send the message anew, hidden for `wait`, at most `MAX_DELAY_SECONDS`.
 
         Anew and not by its visibility: a wait must count neither towards the dead-letter queue

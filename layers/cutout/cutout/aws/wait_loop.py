@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-class Workflow:
+class WaitLoop:
     """The state machine. Raises `ServiceError` when Step Functions does not serve a call."""
 
     def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:

@@ -35,7 +35,7 @@ _HAS_ALPHA_CHANNEL = {4, 6}  # colour types, PNG specification table 11.1
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageHeader:
     """Format, and size in pixels as stored (before any EXIF rotation)."""
 
     format: str
@@ -43,7 +43,7 @@ class Picture:
     height: int
 
 
-def identify(file: BinaryIO) -> Picture:
+def identify(file: BinaryIO) -> ImageHeader:
     """Tell what picture a file holds, from its headers alone.
 
     Raises `UnsupportedFormat`; errors of the file's own reads pass through.
@@ -55,7 +55,7 @@ def identify(file: BinaryIO) -> Picture:
     name = FORMATS[kind.mime]
     file.seek(0)
     width, height = _size(file, name)
-    return Picture(name, width, height)
+    return ImageHeader(name, width, height)
 
 
 def _size(file: BinaryIO, name: str) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def check_bytes(size: int, max_megabytes: int) -> None:
         )
 
 
-def check_pixels(picture: Picture, max_megapixels: int) -> None:
+def check_pixels(picture: ImageHeader, max_megapixels: int) -> None:
     """Raise `TooManyPixels` for more pixels than the stack allows."""
     if picture.width * picture.height > max_megapixels * 1_000_000:
         raise TooManyPixels(

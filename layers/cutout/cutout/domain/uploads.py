@@ -44,7 +44,7 @@ class _Detail(BaseModel):
     object: _Object
 
 
-class RetryAsked(BaseModel):
+class RetryRequest(BaseModel):
     """A person's wish to take a task up again, sent to the upload queue like an event."""
 
     class Detail(BaseModel):

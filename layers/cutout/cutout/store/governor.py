@@ -57,7 +57,7 @@ class Governor:
         slowed = _us(now) < item.get("slow_until", 0)
         return self._next_slot(now, self._interval * (2 if slowed else 1))
 
-    def push_back(self, now: datetime, wait: timedelta) -> None:
+    def back_off(self, now: datetime, wait: timedelta) -> None:
         """The vendor refused for the rate: no slot before the wait is over, and half as many."""
         if not self.images_per_minute:
             return

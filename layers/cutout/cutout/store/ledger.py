@@ -62,7 +62,7 @@ class Ledger:
         check_reopening(task.status, to)
         return self._enter(task, to, now, changes)
 
-    def amend(self, task: Task, **changes: Unpack[TaskChanges]) -> Task:
+    def update(self, task: Task, **changes: Unpack[TaskChanges]) -> Task:
         """Write changes to a task that stays where it is. Raises `StatusChanged`."""
         return self._write(task, task.model_copy(update=changes), changes)
 

@@ -1,4 +1,4 @@
-"""The DynamoDB table that holds the ledger, the governor and the holds on output keys.
+"""The DynamoDB table that holds the ledger, the governor and the locks on output keys.
 
 Plain Python values in and out (whole numbers as `int` or `Decimal`, never `float`).
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 
-from cutout.aws.wait_loop import Workflow as WaitLoop
+from cutout.aws import wait_loop as adapter
 from cutout.domain import errors
 from cutout.domain.tasks import Status, new_task
 from cutout.domain.uploads import Upload
@@ -28,7 +28,7 @@ COMPLETING = ["Announce completion", "Completed"]
 FAILING = ["Record failure", "Announce failure", "Failed"]
 
 
-class Workflow:
+class WaitLoopHarness:
     """Runs executions and tells what became of them."""
 
     def __init__(self, aws: LocalAws) -> None:
@@ -76,7 +76,7 @@ class Workflow:
 
     def wake(self, token: str) -> None:
         """What the webhook function does."""
-        WaitLoop(self._states, self._machines["Machine"]).wake(token)
+        adapter.WaitLoop(self._states, self._machines["Machine"]).wake(token)
 
     def states(self, execution: dict[str, Any]) -> list[str]:
         events = self._states.get_execution_history(
@@ -113,18 +113,18 @@ def aws() -> Iterator[LocalAws]:
 
 
 @pytest.fixture
-def workflow(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Workflow:
-    workflow = Workflow(aws)
-    monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=workflow.slept.append))
-    return workflow
+def loop(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> WaitLoopHarness:
+    loop = WaitLoopHarness(aws)
+    monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=loop.slept.append))
+    return loop
 
 
-def test_a_completed_task_is_announced_and_succeeds(workflow: Workflow) -> None:
-    execution = workflow.run("processing.processing.completed")
+def test_a_completed_task_is_announced_and_succeeds(loop: WaitLoopHarness) -> None:
+    execution = loop.run("processing.processing.completed")
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*ONE_POLL * 3, *COMPLETING]
-    event = workflow.announcement()
+    assert loop.states(execution) == [*ONE_POLL * 3, *COMPLETING]
+    event = loop.announcement()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
         "task_id": "processing.processing.completed",
@@ -135,177 +135,177 @@ def test_a_completed_task_is_announced_and_succeeds(workflow: Workflow) -> None:
     }
 
 
-def test_a_failed_task_is_recorded_and_announced_and_fails(workflow: Workflow) -> None:
-    execution = workflow.run("processing.PredictionFailed")
+def test_a_failed_task_is_recorded_and_announced_and_fails(loop: WaitLoopHarness) -> None:
+    execution = loop.run("processing.PredictionFailed")
 
-    assert workflow.states(execution) == [*ONE_POLL, *ONE_POLL[:3], *FAILING]
+    assert loop.states(execution) == [*ONE_POLL, *ONE_POLL[:3], *FAILING]
     assert (execution["status"], execution["error"]) == ("FAILED", "PredictionFailed")
     assert execution["cause"] == 'it said "PredictionFailed"'
-    item = workflow.item("processing.PredictionFailed")
+    item = loop.item("processing.PredictionFailed")
     assert item["status"] == item["open_status"] == {"S": "failed"}
     assert item["code"] == {"S": "prediction_failed"}
     assert item["reason"] == {"S": 'it said "PredictionFailed"'}
     assert item["entered_at"]["M"]["failed"]["S"].endswith("Z")
-    event = workflow.announcement()
+    event = loop.announcement()
     assert event["detail-type"] == "Cutout Failed"
     assert event["detail"]["key"] == KEY
     assert event["detail"]["code"] == "prediction_failed"
 
 
 @pytest.mark.parametrize("name", ["TimedOut", "BadOutput", "OutputGone", "OutputBlocked"])
-def test_the_code_is_the_one_that_python_gives_the_error(workflow: Workflow, name: str) -> None:
-    workflow.run(name)
+def test_the_code_is_the_one_that_python_gives_the_error(loop: WaitLoopHarness, name: str) -> None:
+    loop.run(name)
 
-    assert workflow.item(name)["code"] == {"S": getattr(errors, name)("").code}
-    assert workflow.announcement()["detail"]["code"] == errors.code_of(name)
-    assert workflow.slept == []
+    assert loop.item(name)["code"] == {"S": getattr(errors, name)("").code}
+    assert loop.announcement()["detail"]["code"] == errors.code_of(name)
+    assert loop.slept == []
 
 
 @pytest.mark.parametrize(
     "trouble",
     ["VendorUnavailable", "OutputUnavailable", "RateLimited", "ServiceError", "PredictionNotFound"],
 )
-def test_a_passing_trouble_is_retried(workflow: Workflow, trouble: str) -> None:
-    execution = workflow.run(f"{trouble}.{trouble}.completed")
+def test_a_passing_trouble_is_retried(loop: WaitLoopHarness, trouble: str) -> None:
+    execution = loop.run(f"{trouble}.{trouble}.completed")
 
     assert execution["status"] == "SUCCEEDED"
-    assert len(workflow.slept) == 2
-    workflow.announcement()
+    assert len(loop.slept) == 2
+    loop.announcement()
 
 
-def test_a_trouble_that_does_not_pass_fails_the_task(workflow: Workflow) -> None:
-    execution = workflow.run("VendorUnavailable-forever")
+def test_a_trouble_that_does_not_pass_fails_the_task(loop: WaitLoopHarness) -> None:
+    execution = loop.run("VendorUnavailable-forever")
 
     assert execution["error"] == "VendorUnavailable"
-    assert workflow.item("VendorUnavailable-forever")["code"] == {"S": "vendor_unavailable"}
-    assert len(workflow.slept) == 12
-    assert max(workflow.slept) <= 60
-    workflow.announcement()
+    assert loop.item("VendorUnavailable-forever")["code"] == {"S": "vendor_unavailable"}
+    assert len(loop.slept) == 12
+    assert max(loop.slept) <= 60
+    loop.announcement()
 
 
 @pytest.mark.parametrize("death", ["crash", "hang"])
-def test_a_killed_function_is_tried_again(workflow: Workflow, death: str) -> None:
-    execution = workflow.run(f"{death}.completed")
+def test_a_killed_function_is_tried_again(loop: WaitLoopHarness, death: str) -> None:
+    execution = loop.run(f"{death}.completed")
 
     assert execution["status"] == "SUCCEEDED"
-    assert len(workflow.slept) == 1
-    workflow.announcement()
+    assert len(loop.slept) == 1
+    loop.announcement()
 
 
-def test_a_function_that_always_dies_fails_the_task(workflow: Workflow) -> None:
-    execution = workflow.run("crash")
+def test_a_function_that_always_dies_fails_the_task(loop: WaitLoopHarness) -> None:
+    execution = loop.run("crash")
 
     assert execution["error"] == "Runtime.ExitError"
-    assert len(workflow.slept) == 6
-    assert workflow.announcement()["detail"]["code"] == "runtime.exit_error"
+    assert len(loop.slept) == 6
+    assert loop.announcement()["detail"]["code"] == "runtime.exit_error"
 
 
-def test_a_task_that_was_closed_elsewhere_is_left_as_it_is(workflow: Workflow) -> None:
-    execution = workflow.run("TimedOut-late", status=Status.COMPLETED)
+def test_a_task_that_was_closed_elsewhere_is_left_as_it_is(loop: WaitLoopHarness) -> None:
+    execution = loop.run("TimedOut-late", status=Status.COMPLETED)
 
     assert execution["error"] == "TimedOut"
-    assert workflow.item("TimedOut-late")["status"] == {"S": "completed"}
-    assert workflow.states(execution) == [*ONE_POLL[:3], "Record failure", "Failed"]
+    assert loop.item("TimedOut-late")["status"] == {"S": "completed"}
+    assert loop.states(execution) == [*ONE_POLL[:3], "Record failure", "Failed"]
 
 
-def test_a_poll_that_finds_the_task_ended_says_so(workflow: Workflow) -> None:
-    execution = workflow.run("failed")
+def test_a_poll_that_finds_the_task_ended_says_so(loop: WaitLoopHarness) -> None:
+    execution = loop.run("failed")
 
     assert execution["error"] == "TaskEndedElsewhere"
     assert execution["cause"] == "the ledger says that the task is failed"
-    assert workflow.states(execution) == [*ONE_POLL, "Failed"]
+    assert loop.states(execution) == [*ONE_POLL, "Failed"]
 
 
-def test_a_superseded_task_ends_well_and_quietly(workflow: Workflow) -> None:
-    execution = workflow.run("superseded")
+def test_a_superseded_task_ends_well_and_quietly(loop: WaitLoopHarness) -> None:
+    execution = loop.run("superseded")
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*ONE_POLL, "Superseded"]
+    assert loop.states(execution) == [*ONE_POLL, "Superseded"]
 
 
 # ------------------------------------------------------------------ with the webhook on
 
 
-def test_a_callback_ends_the_wait_at_once(workflow: Workflow) -> None:
-    arn = workflow.start("completed-woken", wait_seconds=HOUR)
-    token = workflow.token("completed-woken")
-    workflow.ledger.record_callback("completed-woken", 1, "p1", datetime.now(UTC))
-    workflow.wake(token)
-    execution = workflow.end(arn)
+def test_a_callback_ends_the_wait_at_once(loop: WaitLoopHarness) -> None:
+    arn = loop.start("completed-woken", wait_seconds=HOUR)
+    token = loop.token("completed-woken")
+    loop.ledger.record_callback("completed-woken", 1, "p1", datetime.now(UTC))
+    loop.wake(token)
+    execution = loop.end(arn)
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
-    assert workflow.ledger.get("completed-woken").polls == 1
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED, *COMPLETING]
+    assert loop.ledger.get("completed-woken").polls == 1
+    loop.announcement()
 
 
-def test_a_callback_that_came_before_the_token_is_not_missed(workflow: Workflow) -> None:
-    arn = workflow.start("completed-early", wait_seconds=HOUR, called_back_at=datetime.now(UTC))
-    execution = workflow.end(arn)
-
-    assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
-    assert workflow.ledger.get("completed-early").task_token is None
-    workflow.announcement()
-
-
-def test_a_callback_that_never_comes_costs_a_moment(workflow: Workflow) -> None:
-    execution = workflow.end(workflow.start("completed-lost", wait_seconds=1))
+def test_a_callback_that_came_before_the_token_is_not_missed(loop: WaitLoopHarness) -> None:
+    arn = loop.start("completed-early", wait_seconds=HOUR, called_back_at=datetime.now(UTC))
+    execution = loop.end(arn)
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*AWAITED, *COMPLETING]
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED, *COMPLETING]
+    assert loop.ledger.get("completed-early").task_token is None
+    loop.announcement()
+
+
+def test_a_callback_that_never_comes_costs_a_moment(loop: WaitLoopHarness) -> None:
+    execution = loop.end(loop.start("completed-lost", wait_seconds=1))
+
+    assert execution["status"] == "SUCCEEDED"
+    assert loop.states(execution) == [*AWAITED, *COMPLETING]
+    loop.announcement()
     # It comes after all.
-    workflow.wake(workflow.token("completed-lost"))
+    loop.wake(loop.token("completed-lost"))
 
 
-def test_a_callback_to_a_wait_that_is_over_does_no_harm(workflow: Workflow) -> None:
-    arn = workflow.start("awaiting.completed-late", wait_seconds=1)
-    first = workflow.token("awaiting.completed-late")
-    second = workflow.token("awaiting.completed-late", other_than=first)
-    workflow.wake(first)
-    execution = workflow.end(arn)
-    workflow.wake(second)
+def test_a_callback_to_a_wait_that_is_over_does_no_harm(loop: WaitLoopHarness) -> None:
+    arn = loop.start("awaiting.completed-late", wait_seconds=1)
+    first = loop.token("awaiting.completed-late")
+    second = loop.token("awaiting.completed-late", other_than=first)
+    loop.wake(first)
+    execution = loop.end(arn)
+    loop.wake(second)
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*AWAITED * 2, *COMPLETING]
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED * 2, *COMPLETING]
+    loop.announcement()
 
 
-def test_a_callback_that_was_too_soon_leaves_the_rest_to_the_timer(workflow: Workflow) -> None:
-    arn = workflow.start("processing.completed-soon", wait_seconds=HOUR)
-    workflow.wake(workflow.token("processing.completed-soon"))
-    execution = workflow.end(arn)
+def test_a_callback_that_was_too_soon_leaves_the_rest_to_the_timer(loop: WaitLoopHarness) -> None:
+    arn = loop.start("processing.completed-soon", wait_seconds=HOUR)
+    loop.wake(loop.token("processing.completed-soon"))
+    execution = loop.end(arn)
 
-    assert workflow.states(execution) == [*AWAITED, *ONE_POLL, *COMPLETING]
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED, *ONE_POLL, *COMPLETING]
+    loop.announcement()
 
 
-def test_a_woken_task_can_fail(workflow: Workflow) -> None:
-    arn = workflow.start("PredictionFailed-woken", wait_seconds=HOUR)
-    workflow.wake(workflow.token("PredictionFailed-woken"))
-    execution = workflow.end(arn)
+def test_a_woken_task_can_fail(loop: WaitLoopHarness) -> None:
+    arn = loop.start("PredictionFailed-woken", wait_seconds=HOUR)
+    loop.wake(loop.token("PredictionFailed-woken"))
+    execution = loop.end(arn)
 
     assert execution["error"] == "PredictionFailed"
-    assert workflow.states(execution) == [*AWAITED[:3], *FAILING]
-    assert workflow.item("PredictionFailed-woken")["code"] == {"S": "prediction_failed"}
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED[:3], *FAILING]
+    assert loop.item("PredictionFailed-woken")["code"] == {"S": "prediction_failed"}
+    loop.announcement()
 
 
-def test_a_task_that_is_over_is_not_waited_for(workflow: Workflow) -> None:
-    arn = workflow.start("failed-over", wait_seconds=HOUR, status=Status.FAILED)
-    execution = workflow.end(arn)
+def test_a_task_that_is_over_is_not_waited_for(loop: WaitLoopHarness) -> None:
+    arn = loop.start("failed-over", wait_seconds=HOUR, status=Status.FAILED)
+    execution = loop.end(arn)
 
     assert execution["error"] == "TaskEndedElsewhere"
-    assert workflow.states(execution) == [*AWAITED, "Failed"]
-    assert workflow.ledger.get("failed-over").task_token is None
+    assert loop.states(execution) == [*AWAITED, "Failed"]
+    assert loop.ledger.get("failed-over").task_token is None
 
 
-def test_without_a_place_for_the_token_the_timer_does(workflow: Workflow) -> None:
-    arn = workflow.start("completed-no-table", wait_seconds=1, machine="MachineWithoutTable")
-    execution = workflow.end(arn)
+def test_without_a_place_for_the_token_the_timer_does(loop: WaitLoopHarness) -> None:
+    arn = loop.start("completed-no-table", wait_seconds=1, machine="MachineWithoutTable")
+    execution = loop.end(arn)
 
     assert execution["status"] == "SUCCEEDED"
-    assert workflow.states(execution) == [*AWAITED[:2], *ONE_POLL[1:], *COMPLETING]
-    assert workflow.ledger.get("completed-no-table").task_token is None
-    workflow.announcement()
+    assert loop.states(execution) == [*AWAITED[:2], *ONE_POLL[1:], *COMPLETING]
+    assert loop.ledger.get("completed-no-table").task_token is None
+    loop.announcement()

@@ -7,13 +7,13 @@ from cutout.domain.tasks import Task
 from cutout.store.table import Table
 
 
-class OutputHolds:
+class OutputLocks:
     """One item per output key: the newest revision that began to be saved, and who saves now."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def take(self, task: Task, now: datetime, until: datetime) -> None:
+    def acquire(self, task: Task, now: datetime, until: datetime) -> None:
         """Hold the task's output key until it is released, or until a time.
 
         Raises `Superseded` if a newer revision came first, `OutputBusy` if another task saves.
@@ -21,12 +21,13 @@ class OutputHolds:
         key = _key(task)
         # Without sequencers all revisions compare equal, so that nothing is superseded.
         not_older = "(attribute_not_exists(revision) OR revision <= :mine)"
-        free = "attribute_not_exists(holder)"
-        mine_or_expired = "holder = :me OR held_until < :now"
+        free = "attribute_not_exists(locked_by)"
+        mine_or_expired = "locked_by = :me OR locked_until < :now"
         try:
             self._table.update(
                 key,
-                "SET holder = :me, held_until = :until, revision = :mine, expires_at = :expires",
+                "SET locked_by = :me, locked_until = :until,"
+                " revision = :mine, expires_at = :expires",
                 condition=f"{not_older} AND ({free} OR {mine_or_expired})",
                 values={
                     ":me": task.task_id,
@@ -47,12 +48,12 @@ class OutputHolds:
         try:
             self._table.update(
                 _key(task),
-                "REMOVE holder, held_until",
-                condition="holder = :me",
+                "REMOVE locked_by, locked_until",
+                condition="locked_by = :me",
                 values={":me": task.task_id},
             )
         except ConditionFailed:
-            return  # the hold had run out, and another task has it
+            return  # the lock had run out, and another task has it
 
 
 def _key(task: Task) -> str:
