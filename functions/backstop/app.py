@@ -7,8 +7,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client
 from cutout.aws.events import EventBus
-from cutout.backstop import Backstop, ExecutionEnded
+from cutout.backstop import Backstop
 from cutout.domain.clock import utc_now
+from cutout.domain.messages import ExecutionEnded
 from cutout.observability import logger
 from cutout.settings import BackstopSettings
 from cutout.store.ledger import Ledger

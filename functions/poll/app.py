@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import BaseModel
 
 from cutout.aws.clients import client
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.domain.clock import utc_now
+from cutout.domain.messages import PollRequest
 from cutout.observability import logger
 from cutout.poll import Poller
 from cutout.settings import PollSettings
@@ -19,12 +19,6 @@ from cutout.store.output_locks import OutputLocks
 from cutout.store.table import Table
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
-
-
-class PollRequest(BaseModel):
-    """What the state machine sends."""
-
-    task_id: str
 
 
 @cache

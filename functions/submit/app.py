@@ -12,7 +12,6 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import ConfigDict, TypeAdapter
 
 from cutout.aws.clients import client
 from cutout.aws.events import EventBus
@@ -21,7 +20,7 @@ from cutout.aws.secrets import ApiKey
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.clock import utc_now
-from cutout.domain.uploads import ObjectCreated, RetryRequest
+from cutout.domain.messages import RetryRequest, upload_message
 from cutout.observability import logger
 from cutout.settings import SubmitSettings
 from cutout.store.governor import Governor
@@ -32,9 +31,6 @@ from cutout.submit import Submitter
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.prices import Prices
 
-Message: TypeAdapter[RetryRequest | ObjectCreated] = TypeAdapter(
-    RetryRequest | ObjectCreated, config=ConfigDict(hide_input_in_errors=True)
-)
 # A message that fails goes back to the queue by itself; the function has not failed.
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -70,7 +66,7 @@ def upload_queue() -> UploadQueue:
 
 
 def handle_message(body: str) -> timedelta | None:
-    message = Message.validate_json(body)
+    message = upload_message(body)
     if isinstance(message, RetryRequest):
         asked = message.detail
         return submitter().retry(asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt)

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 from boto3.dynamodb.types import TypeDeserializer
 
+from cutout.domain.messages import ObjectCreated
 from cutout.domain.tasks import Status, Task
-from cutout.domain.uploads import ObjectCreated, Upload
+from cutout.domain.uploads import Upload
 from cutout_local.aws import OnCall
 from cutout_local.stack import LOCAL_API_KEY, LocalStack, local_stack
 from cutout_local.wavespeed import Settings

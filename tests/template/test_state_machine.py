@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.aws import events as announcements
+from cutout.aws import events
 from cutout.domain import errors
-from cutout.poll import PollResult
+from cutout.domain.messages import CutoutFailed, PollResult
 
 ROOT = Path(__file__).parents[2]
 FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")
@@ -100,9 +100,9 @@ def test_the_machine_reads_only_what_a_poll_returns() -> None:
 def test_the_machine_announces_under_the_name_that_the_code_uses() -> None:
     states = machine()["States"]
     for name in ("Announce completion", "Announce failure"):
-        assert states[name]["Arguments"]["Entries"][0]["Source"] == announcements.SOURCE
+        assert states[name]["Arguments"]["Entries"][0]["Source"] == events.SOURCE
     entry = states["Announce failure"]["Arguments"]["Entries"][0]
-    assert entry["DetailType"] == announcements.FAILED
+    assert entry["DetailType"] == CutoutFailed.detail_type
 
 
 def test_every_substitution_is_filled_in_by_the_template() -> None:

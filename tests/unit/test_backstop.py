@@ -1,8 +1,9 @@
 import pytest
 
 from cutout.aws.events import EventBus
-from cutout.backstop import Backstop, ExecutionEnded
+from cutout.backstop import Backstop
 from cutout.domain.errors import ServiceError, StatusChanged
+from cutout.domain.messages import ExecutionEnded
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from tests.pictures import jpeg

@@ -14,7 +14,7 @@ from cutout.domain.errors import (
     TimedOut,
     VendorUnavailable,
 )
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
 from tests.pictures import jpeg, png
 from tests.world import BASE_URL, WEBHOOK_URL, Reply, World, accepted, answer, download, refused
@@ -119,7 +119,7 @@ class TestWithTheWebhook:
     def test_after_the_callback_it_is_the_schedule_that_counts(
         self, world: World, expecting: Task
     ) -> None:
-        world.ledger.record_callback(expecting.task_id, 1, "p1", world.now)
+        world.ledger.record_callback(AttemptId(expecting.task_id, 1), "p1", world.now)
         world.answers = [answer(id="p1", status="processing")]
 
         result = world.poller().poll(expecting.task_id)

@@ -34,14 +34,14 @@ from hypothesis.stateful import (
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
-from cutout.backstop import Backstop, ExecutionEnded
+from cutout.backstop import Backstop
 from cutout.domain.errors import CutoutError, code_of
+from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, upload_message
 from cutout.domain.tasks import REOPENINGS, Status, Task
-from cutout.domain.uploads import ObjectCreated, RetryRequest, Upload
+from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wavespeed.contract import sign_webhook
-from functions.submit.app import Message
 from tests.pictures import jpeg, png
 from tests.unit.fakes import (
     S3,
@@ -195,9 +195,9 @@ class Stage(World):
     def wish(self, task: Task, *, pay_again: bool) -> None:
         wish = Wish(task.task_id, task.attempt, pay_again)
         self.wishes.append(wish)
-        detail = {"task_id": wish.task_id, "attempt": wish.attempt, "pay_again": pay_again}
+        body = RetryRequest.body(wish.task_id, attempt=wish.attempt, pay_again=pay_again)
         for _ in range(2):  # the queue delivers at least once
-            self._send(json.dumps({"detail-type": "Cutout Retry", "detail": detail}), delay=0)
+            self._send(body, delay=0)
 
     def visible(self) -> list[Waiting]:
         return [message for message in self.queue if message.visible_at <= self.now]
@@ -215,7 +215,7 @@ class Stage(World):
             self.queue.append(again)
 
     def _handle(self, body: str) -> timedelta | None:
-        message = Message.validate_json(body)
+        message = upload_message(body)
         if isinstance(message, ObjectCreated):
             return self.submit.submit(message.upload)
         assert isinstance(message, RetryRequest)

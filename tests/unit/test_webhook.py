@@ -9,8 +9,9 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.errors import ForgedCallback, ServiceError, StatusChanged, VendorUnavailable
-from cutout.domain.tasks import Status, Task
-from cutout.webhook import WebhookReceiver, callback_url
+from cutout.domain.messages import callback_url
+from cutout.domain.tasks import AttemptId, Status, Task
+from cutout.webhook import WebhookReceiver
 from tests.factories import make_task
 from tests.world import (
     MODEL,
@@ -439,8 +440,8 @@ def test_a_task_that_is_sent_again_meanwhile_is_left_to_its_sender(
     task = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
     record = world.ledger.record_callback
 
-    def overtaken(task_id: str, attempt: int, prediction_id: str, now: datetime) -> Task:
-        recorded = record(task_id, attempt, prediction_id, now)
+    def overtaken(attempt: AttemptId, prediction_id: str, now: datetime) -> Task:
+        recorded = record(attempt, prediction_id, now)
         world.ledger.move(recorded, Status.QUEUED, now)
         return recorded
 
@@ -484,10 +485,10 @@ def test_a_ledger_that_does_not_answer_is_trouble_of_the_service(
 
 def test_only_the_first_prediction_of_an_attempt_is_noted(world: World) -> None:
     task = task_that_is(world, Status.SUBMITTING, prediction_id=None)
-    world.ledger.record_callback(task.task_id, 1, "p1", NOW)
+    world.ledger.record_callback(AttemptId(task.task_id, 1), "p1", NOW)
 
     with pytest.raises(StatusChanged):
-        world.ledger.record_callback(task.task_id, 1, "p2", NOW)
+        world.ledger.record_callback(AttemptId(task.task_id, 1), "p2", NOW)
 
     assert world.ledger.get(task.task_id).prediction_id == "p1"
 
@@ -502,5 +503,5 @@ def test_a_token_is_left_only_for_a_task_at_work(world: World) -> None:
 @pytest.mark.parametrize("base", ["https://webhook.test", "https://webhook.test/"])
 def test_all_that_a_callback_needs_is_in_the_path(base: str) -> None:
     task = make_task(attempt=3)
-    assert callback_url(base, task) == f"https://webhook.test/{task.task_id}-3"
-    assert MODEL not in callback_url(base, task)
+    assert callback_url(base, task.attempt_id) == f"https://webhook.test/{task.task_id}-3"
+    assert MODEL not in callback_url(base, task.attempt_id)

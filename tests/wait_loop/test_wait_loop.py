@@ -12,7 +12,7 @@ from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 
 from cutout.aws import wait_loop as adapter
 from cutout.domain import errors
-from cutout.domain.tasks import Status, new_task
+from cutout.domain.tasks import AttemptId, Status, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
@@ -229,7 +229,7 @@ def test_a_superseded_task_ends_well_and_quietly(loop: WaitLoopHarness) -> None:
 def test_a_callback_ends_the_wait_at_once(loop: WaitLoopHarness) -> None:
     arn = loop.start("completed-woken", wait_seconds=HOUR)
     token = loop.token("completed-woken")
-    loop.ledger.record_callback("completed-woken", 1, "p1", datetime.now(UTC))
+    loop.ledger.record_callback(AttemptId("completed-woken", 1), "p1", datetime.now(UTC))
     loop.wake(token)
     execution = loop.end(arn)
 

@@ -4,30 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from cutout.aws.events import EventBus
 from cutout.domain.errors import StatusChanged, TaskNotFound
-from cutout.domain.tasks import Status
+from cutout.domain.messages import CutoutFailed, Execution
+from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.observability import count_task, logger
 from cutout.store.ledger import Ledger
-
-
-class Execution(BaseModel):
-    """An execution as the event tells it; its name is `<task id>-<attempt>`."""
-
-    name: str
-    status: str
-    cause: str | None = None
-
-
-class ExecutionEnded(BaseModel):
-    """The "Step Functions Execution Status Change" event.
-
-    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-    """
-
-    detail: Execution
 
 
 @dataclass(frozen=True)
@@ -43,21 +25,26 @@ class Backstop:
 
         Raises `ServiceError`, to be tried again.
         """
-        task_id, _, attempt = execution.name.partition("-")
-        logger.append_keys(task_id=task_id)
-        try:
-            task = self.ledger.get(task_id)
-        except TaskNotFound:
-            logger.warning("an execution ended that belongs to no task")
+        attempt = AttemptId.parse(execution.name)
+        task = attempt and self._task(attempt)
+        if task is None:
+            logger.warning("an execution ended that belongs to no task", execution=execution.name)
             return
-        if task.status is not Status.PROCESSING or str(task.attempt) != attempt:
+        if task.status is not Status.PROCESSING or task.attempt_id != attempt:
             return  # the execution recorded its end itself, or the task has moved on
         ended = execution.status.lower().replace("_", " ")
         code, reason = "execution_ended", f"the wait loop {ended}: {execution.cause or 'no cause'}"
-        self.events.publish_failed(task, code, reason)
+        self.events.publish(CutoutFailed.of(task, code, reason))
         try:
             self.ledger.move(task, Status.FAILED, self.clock(), code=code, reason=reason)
         except StatusChanged:
             return
         count_task(Status.FAILED)
         logger.warning("the task is failed", code=code, reason=reason)
+
+    def _task(self, attempt: AttemptId) -> Task | None:
+        logger.append_keys(task_id=attempt.task_id)
+        try:
+            return self.ledger.get(attempt.task_id)
+        except TaskNotFound:
+            return None

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from pydantic import BaseModel
-
 from cutout.aws.s3 import Storage
 from cutout.domain import schedule
 from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
 from cutout.domain.images import MEGABYTE, PngCheck
+from cutout.domain.messages import PollResult
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger
 from cutout.settings import PollSettings
@@ -21,19 +20,6 @@ from cutout.store.output_locks import OutputLocks
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import Prediction, PredictionStatus
 from cutout.wavespeed.outputs import Outputs
-
-
-class PollResult(BaseModel):
-    """What the state machine reads: whether to wait again, or what to announce."""
-
-    task_id: str
-    status: Status
-    wait_seconds: int
-    await_callback: bool
-    bucket: str
-    key: str
-    output_bucket: str
-    output_key: str
 
 
 @dataclass(frozen=True)

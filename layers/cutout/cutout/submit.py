@@ -24,6 +24,7 @@ from cutout.domain.errors import (
     StatusChanged,
     VendorUnavailable,
 )
+from cutout.domain.messages import CutoutFailed, callback_url
 from cutout.domain.options import Options, overridden
 from cutout.domain.tasks import REOPENINGS, OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.domain.uploads import Upload
@@ -34,7 +35,6 @@ from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import PredictionStatus
-from cutout.webhook import callback_url
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,13 @@ class Submitter:
             options = self._preflight(task)
         except Rejected as error:
             # Announced before it is written: a crash in between announces twice, never not at all.
-            self.events.publish_failed(task, error.code, str(error))
+            self.events.publish(CutoutFailed.of(task, error.code, str(error)))
             self._move(task, Status.REJECTED, error)
             return None
         if left := self._wait_for_slot(task):
             return left
         # Lent before the write-ahead: between that and the POST nothing else may fail.
-        url = self.storage.presign(task.upload, self.settings.presign_seconds)
+        url = self.storage.presign(task, self.settings.presign_seconds)
         try:
             charge = self.governor.charge(options.model, self.clock())
         except NotNow as error:
@@ -186,7 +186,7 @@ class Submitter:
 
     def _post(self, task: Task, url: str, options: Options, charge: Charge) -> timedelta | None:
         webhook = self.settings.webhook_url
-        callback = callback_url(webhook, task) if task.callback_expected else None
+        callback = callback_url(webhook, task.attempt_id) if task.callback_expected else None
         try:
             prediction = self.wavespeed.submit(url, options, callback)
         except NotNow as error:
@@ -200,7 +200,7 @@ class Submitter:
             return self._settle(self._move(task, Status.UNCERTAIN, error))
         except Failed as error:
             self._move(task, Status.FAILED, error)
-            self.events.publish_failed(task, error.code, str(error))
+            self.events.publish(CutoutFailed.of(task, error.code, str(error)))
             self.governor.refund(charge)
             return None
         first_wait = 0 if prediction.status.ended else None
@@ -211,11 +211,9 @@ class Submitter:
         """Refuse what the vendor would refuse, before any money is spent. Raises `Rejected`."""
         images.check_bytes(task.size, self.settings.max_upload_megabytes)
         naming.check_output_key(task.output_key)
-        picture = images.identify(self.storage.open(task.upload))
+        picture = images.identify(self.storage.open(task))
         images.check_pixels(picture, self.settings.max_megapixels)
-        return overridden(
-            self._defaults, self.storage.metadata(task.upload), self.settings.allowed_models
-        )
+        return overridden(self._defaults, self.storage.metadata(task), self.settings.allowed_models)
 
     def _wait_for_sender(self, task: Task) -> timedelta | None:
         """A sender holds the task until its lease ends; a sender that died may have sent it."""

@@ -5,7 +5,6 @@ that comes too early, too late, twice, or never costs a moment, and never data.
 """
 
 import hmac
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.errors import ForgedCallback, StatusChanged, VendorUnavailable
+from cutout.domain.messages import called_back
 from cutout.domain.tasks import Status, Task
 from cutout.observability import logger
 from cutout.store.ledger import Ledger
@@ -27,15 +27,6 @@ from cutout.wavespeed.contract import (
 
 MAX_AGE = timedelta(minutes=5)
 _FETCH_AGAIN_AFTER = timedelta(minutes=1)
-_PATH = re.compile(r"/([0-9a-f]{32})-(\d{1,9})")
-
-
-def callback_url(base_url: str, task: Task) -> str:
-    """Where the vendor tells about a task. All that is needed is in the path.
-
-    Whether the vendor keeps a query string is not known.
-    """
-    return f"{base_url.rstrip('/')}/{task.execution_name}"
 
 
 @dataclass
@@ -84,20 +75,15 @@ class WebhookReceiver:
         Raises `ForgedCallback` for what the vendor did not sign in the last five minutes.
         """
         self._authenticate(headers, body)
-        addressed = _PATH.fullmatch(path)
-        try:
-            prediction = Prediction.model_validate_json(body)
-        except ValidationError:
-            addressed = None
-        if addressed is None:
-            logger.warning("a signed callback is of no use")
+        attempt, prediction = called_back(path), _prediction(body)
+        if attempt is None or prediction is None:
+            logger.warning("a signed callback was ignored: it names no attempt or no prediction")
             return
-        task_id, attempt = addressed[1], int(addressed[2])
-        logger.append_keys(task_id=task_id)
+        logger.append_keys(task_id=attempt.task_id)
         try:
-            self._wake(self.ledger.record_callback(task_id, attempt, prediction.id, self.clock()))
+            self._wake(self.ledger.record_callback(attempt, prediction.id, self.clock()))
         except StatusChanged:
-            logger.info("the callback is about a task that is over")
+            logger.info("a callback was ignored: its task has ended, or is in another attempt")
 
     def _wake(self, task: Task) -> None:
         if task.status is Status.SUBMITTING:
@@ -121,3 +107,10 @@ class WebhookReceiver:
             if hmac.compare_digest(given, signed.encode()):
                 return
         raise ForgedCallback("the callback's signature is wrong")
+
+
+def _prediction(body: bytes) -> Prediction | None:
+    try:
+        return Prediction.model_validate_json(body)
+    except ValidationError:
+        return None

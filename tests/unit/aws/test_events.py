@@ -7,25 +7,27 @@ from botocore.stub import Stubber
 
 from cutout.aws.events import EventBus
 from cutout.domain.errors import ServiceError
+from cutout.domain.messages import CutoutFailed
 from tests.factories import make_task, make_upload
 
 
 def events_that_match(
-    aws: boto3.Session, pattern: dict[str, Any], announce_on: str = "default"
+    aws: boto3.Session, pattern: dict[str, Any], bus: str = "default"
 ) -> list[Any]:
-    """Announce a failure while a rule with this pattern sends to a queue; what arrives there."""
+    """Publish a failure while a rule with this pattern sends to a queue; what arrives there."""
     events, sqs = aws.client("events"), aws.client("sqs")
     url = sqs.create_queue(QueueName="heard")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     events.put_rule(Name="hear", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="hear", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
     task = make_task(make_upload(key="a/ü 🐈.jpg"))
-    EventBus(events, announce_on).publish_failed(task, "too_large", "the object has too many bytes")
+    event = CutoutFailed.of(task, "too_large", "the object has too many bytes")
+    EventBus(events, bus).publish(event)
     messages = sqs.receive_message(QueueUrl=url).get("Messages", [])
     return [json.loads(message["Body"]) for message in messages]
 
 
-def test_a_failure_is_announced_with_its_reason(aws: boto3.Session) -> None:
+def test_a_failure_is_published_with_its_reason(aws: boto3.Session) -> None:
     (event,) = events_that_match(aws, {"source": ["cutout"], "detail-type": ["Cutout Failed"]})
     task = make_task(make_upload(key="a/ü 🐈.jpg"))
     assert event["detail"] == {
@@ -38,8 +40,8 @@ def test_a_failure_is_announced_with_its_reason(aws: boto3.Session) -> None:
 
 
 def test_a_bus_that_is_not_there_is_a_service_error(aws: boto3.Session) -> None:
-    with pytest.raises(ServiceError, match="did not take the event"):
-        events_that_match(aws, {"source": ["cutout"]}, announce_on="no-such-bus")
+    with pytest.raises(ServiceError, match="refused the event"):
+        events_that_match(aws, {"source": ["cutout"]}, bus="no-such-bus")
 
 
 def test_an_event_that_is_refused_by_itself_is_a_service_error(aws: boto3.Session) -> None:
@@ -47,5 +49,5 @@ def test_an_event_that_is_refused_by_itself_is_a_service_error(aws: boto3.Sessio
     refusal = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
     with Stubber(client) as stubber:
         stubber.add_response("put_events", refusal)
-        with pytest.raises(ServiceError, match="did not take the event"):
-            EventBus(client, "default").publish_failed(make_task(), "failed", "no reason")
+        with pytest.raises(ServiceError, match="refused the event"):
+            EventBus(client, "default").publish(CutoutFailed.of(make_task(), "failed", "why"))

@@ -3,7 +3,8 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from cutout.domain.uploads import ObjectCreated, Upload
+from cutout.domain.messages import ObjectCreated
+from cutout.domain.uploads import Upload
 from tests import events
 from tests.factories import make_upload
 

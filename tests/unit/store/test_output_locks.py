@@ -4,9 +4,9 @@ import httpx
 import pytest
 
 from cutout.domain.errors import BadOutput, OutputBusy, OutputUnavailable, Superseded
+from cutout.domain.messages import PollResult
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout.poll import PollResult
 from cutout.store.output_locks import OutputLocks
 from tests.factories import make_task, make_upload
 from tests.pictures import jpeg, png

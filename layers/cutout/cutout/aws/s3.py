@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cutout.domain.errors import ServiceError, SourceGone
 from cutout.domain.images import PngCheck
 from cutout.domain.tasks import Task
-from cutout.domain.uploads import Upload
+from cutout.domain.uploads import ObjectRevision
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,16 +30,16 @@ class Storage:
     def __init__(self, client: "S3Client") -> None:
         self._client = client
 
-    def open(self, upload: Upload) -> BinaryIO:
+    def open(self, upload: ObjectRevision) -> BinaryIO:
         """A seekable file over the upload's bytes; its reads raise `SourceGone`."""
         return io.BufferedReader(_RangeReader(self._client, upload), _RANGE_BYTES)
 
-    def metadata(self, upload: Upload) -> dict[str, str]:
+    def metadata(self, upload: ObjectRevision) -> dict[str, str]:
         """The user metadata of the upload. Raises `SourceGone`."""
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
 
-    def presign(self, upload: Upload, seconds: int) -> str:
+    def presign(self, upload: ObjectRevision, seconds: int) -> str:
         """A URL under which anybody may read the upload for a while. Never log it."""
         return self._client.generate_presigned_url(
             "get_object", Params=_revision(upload), ExpiresIn=seconds
@@ -65,8 +65,8 @@ class Storage:
         """The source's metadata and tags; none if it has been deleted, for the result is paid."""
         lineage = _lineage(task)
         try:
-            source = self._client.head_object(**_revision(task.upload))
-            tags = self._client.get_object_tagging(**_revision(task.upload))["TagSet"]
+            source = self._client.head_object(**_revision(task))
+            tags = self._client.get_object_tagging(**_revision(task))["TagSet"]
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
                 return {"Metadata": _fitting({}, lineage)}
@@ -80,7 +80,7 @@ class Storage:
 class _RangeReader(io.RawIOBase):
     """Random access to an object, so that a header is found without fetching the picture."""
 
-    def __init__(self, client: "S3Client", upload: Upload) -> None:
+    def __init__(self, client: "S3Client", upload: ObjectRevision) -> None:
         self._client = client
         self._upload = upload
         self._position = 0
@@ -157,7 +157,7 @@ class _CheckedStream(io.RawIOBase):
         return count
 
 
-def _revision(upload: Upload) -> dict[str, Any]:
+def _revision(upload: ObjectRevision) -> dict[str, Any]:
     address = {"Bucket": upload.bucket, "Key": upload.key}
     return address | ({"VersionId": upload.version_id} if upload.version_id else {})
 

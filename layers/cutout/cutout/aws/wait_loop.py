@@ -1,11 +1,11 @@
 """Step Functions: start the wait loop of a task."""
 
-import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError
+from cutout.domain.messages import WaitLoopInput
 from cutout.domain.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ class WaitLoop:
 
     def start(self, task: Task, first_wait: int) -> None:
         """Start the task's execution, unless this attempt has one already."""
-        first = {
-            "task_id": task.task_id,
-            "wait_seconds": first_wait,
-            "await_callback": first_wait > 0 and task.awaits_callback,
-        }
+        first = WaitLoopInput(
+            task_id=task.task_id,
+            wait_seconds=first_wait,
+            await_callback=first_wait > 0 and task.awaits_callback,
+        )
         try:
             self._client.start_execution(
                 stateMachineArn=self._arn,
                 name=task.execution_name,
-                input=json.dumps(first),
+                input=first.model_dump_json(),
             )
         except self._client.exceptions.ExecutionAlreadyExists:
             return

@@ -1,13 +1,14 @@
 """A task: one revision of one object on its way from upload to PNG."""
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypedDict
+from typing import NamedTuple, Self, TypedDict
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cutout.domain.errors import IllegalTransition
-from cutout.domain.uploads import Upload
+from cutout.domain.uploads import ObjectRevision, Upload
 
 _SEQUENCER_LENGTH = 64  # today's have 18 characters
 
@@ -80,17 +81,33 @@ def check_reopening(before: Status, after: Status) -> None:
         raise IllegalTransition(f"a task that is {before} cannot be taken up as {after}")
 
 
-class Task(BaseModel):
-    """One item of the ledger. Times are UTC; `code` and `reason` say why it is where it is."""
+class AttemptId(NamedTuple):
+    """One submit of one task; as text it names the execution and the callback's path."""
+
+    task_id: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.task_id}-{self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The attempt that a text names, None if it names none."""
+        found = _ATTEMPT_ID.fullmatch(text)
+        return cls(found[1], int(found[2])) if found else None
+
+
+_ATTEMPT_ID = re.compile(r"([0-9a-f]{32})-(0|[1-9]\d{0,8})")
+
+
+class Task(ObjectRevision):
+    """One item of the ledger: an object revision and what became of it.
+
+    Times are UTC; `code` and `reason` say why it is where it is.
+    """
 
     task_id: str
     status: Status = Status.QUEUED
-    bucket: str
-    key: str
-    version_id: str | None = None
-    sequencer: str | None = None
-    etag: str
-    size: int
     output_bucket: str
     output_key: str
     model: str
@@ -112,8 +129,8 @@ class Task(BaseModel):
 
     @property
     def upload(self) -> Upload:
-        """The object that this task is about."""
-        return Upload.model_validate(self.model_dump(include=set(Upload.model_fields)))
+        """The upload that this task is about."""
+        return Upload.model_validate(self, from_attributes=True)
 
     @property
     def awaits_callback(self) -> bool:
@@ -130,9 +147,13 @@ class Task(BaseModel):
         return (self.sequencer or "").ljust(_SEQUENCER_LENGTH, "0")
 
     @property
+    def attempt_id(self) -> AttemptId:
+        return AttemptId(self.task_id, self.attempt)
+
+    @property
     def execution_name(self) -> str:
         """One execution per attempt: starting it twice is the same execution."""
-        return f"{self.task_id}-{self.attempt}"
+        return str(self.attempt_id)
 
     def deadline(self, seconds: int) -> datetime:
         """When to stop waiting for the vendor, counted from the submit."""

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from cutout.domain.errors import ConditionFailed, StatusChanged, TaskNotFound
 from cutout.domain.tasks import (
     WATCHED,
+    AttemptId,
     Status,
     Task,
     TaskChanges,
@@ -79,15 +80,13 @@ class Ledger:
             raise TaskNotFound(f"the ledger has no task {task_id}") from error
         return Task.model_validate(item)
 
-    def record_callback(
-        self, task_id: str, attempt: int, prediction_id: str, now: datetime
-    ) -> Task:
+    def record_callback(self, attempt: AttemptId, prediction_id: str, now: datetime) -> Task:
         """Note that the vendor called back about a task that is not over yet.
 
         Raises `StatusChanged` if it is over, or if this is about another attempt or prediction.
         """
         return self._update(
-            task_id,
+            attempt.task_id,
             "SET called_back_at = :now, prediction_id = :prediction",
             condition=(
                 "attempt = :attempt AND #status IN (:submitting, :uncertain, :processing)"
@@ -97,7 +96,7 @@ class Ledger:
             values={
                 ":now": now.isoformat(),
                 ":prediction": prediction_id,
-                ":attempt": attempt,
+                ":attempt": attempt.attempt,
                 ":submitting": Status.SUBMITTING.value,
                 ":uncertain": Status.UNCERTAIN.value,
                 ":processing": Status.PROCESSING.value,

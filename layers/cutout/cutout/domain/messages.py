@@ -1,0 +1,155 @@
+"""Every message that the functions get or send, parsed and written here and nowhere else.
+
+The upload queue brings `ObjectCreated` and `RetryRequest`, Step Functions `PollRequest` and
+`ExecutionEnded`, the vendor's callback its path. `WaitLoopInput`, `PollResult` and `BusEvent` go
+out.
+"""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from cutout.domain.tasks import AttemptId, Status, Task
+from cutout.domain.uploads import Upload
+
+# ------------------------------------------------------------------ the upload queue
+
+
+class _Bucket(BaseModel):
+    name: str
+
+
+class _Object(BaseModel):
+    key: str = Field(min_length=1)
+    size: int
+    etag: str
+    version_id: str | None = Field(default=None, alias="version-id")
+    sequencer: str | None = None
+
+
+class ObjectCreated(BaseModel):
+    """The "Object Created" event as EventBridge delivers it; its keys are not URL-encoded.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+
+    class Detail(BaseModel):
+        bucket: _Bucket
+        object: _Object
+
+    detail: Detail
+
+    @property
+    def upload(self) -> Upload:
+        return Upload(bucket=self.detail.bucket.name, **self.detail.object.model_dump())
+
+
+class RetryRequest(BaseModel):
+    """A person asks for a task to be taken up again; sent to the upload queue like an event."""
+
+    class Detail(BaseModel):
+        task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+        pay_again: bool = False
+        attempt: int | None = Field(default=None, description="The one to retry; None: the last.")
+
+    detail_type: Literal["Cutout Retry"] = Field(default="Cutout Retry", alias="detail-type")
+    detail: Detail
+
+    @classmethod
+    def body(cls, task_id: str, *, pay_again: bool = False, attempt: int | None = None) -> str:
+        """The message as it is sent to the queue."""
+        detail = cls.Detail(task_id=task_id, pay_again=pay_again, attempt=attempt)
+        return cls(detail=detail).model_dump_json(by_alias=True)
+
+
+UploadMessage = RetryRequest | ObjectCreated
+_upload_message: TypeAdapter[UploadMessage] = TypeAdapter(
+    UploadMessage, config=ConfigDict(hide_input_in_errors=True)
+)
+
+
+def upload_message(body: str) -> UploadMessage:
+    """A message of the upload queue. Raises `ValidationError`, which does not repeat the body."""
+    return _upload_message.validate_json(body)
+
+
+# ------------------------------------------------------------------ the wait loop
+
+
+class WaitLoopInput(BaseModel):
+    """What an execution is started with; `await_callback`: the webhook may end the wait."""
+
+    task_id: str
+    wait_seconds: int
+    await_callback: bool
+
+
+class PollRequest(BaseModel):
+    """What the wait loop sends to the poll function."""
+
+    task_id: str
+
+
+class PollResult(WaitLoopInput):
+    """What the wait loop reads: whether to wait again, or what to announce."""
+
+    status: Status
+    bucket: str
+    key: str
+    output_bucket: str
+    output_key: str
+
+
+class Execution(BaseModel):
+    """An execution as its event tells it; its name is that of the attempt."""
+
+    name: str
+    status: str
+    cause: str | None = None
+
+
+class ExecutionEnded(BaseModel):
+    """The "Step Functions Execution Status Change" event.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+
+    detail: Execution
+
+
+# ------------------------------------------------------------------ the vendor's callback
+
+
+def callback_url(base_url: str, attempt: AttemptId) -> str:
+    """Where the vendor calls back about an attempt. All that is needed is in the path.
+
+    Whether the vendor keeps a query string is not known.
+    """
+    return f"{base_url.rstrip('/')}/{attempt}"
+
+
+def called_back(path: str) -> AttemptId | None:
+    """The attempt that a callback's path is about, if it is one."""
+    return AttemptId.parse(path[1:]) if path.startswith("/") else None
+
+
+# ------------------------------------------------------------------ the event bus
+
+
+class CutoutFailed(BaseModel):
+    """A task is failed or rejected; `code` is for programs, `reason` for people."""
+
+    detail_type: ClassVar = "Cutout Failed"
+
+    task_id: str
+    bucket: str
+    key: str
+    code: str
+    reason: str
+
+    @classmethod
+    def of(cls, task: Task, code: str, reason: str) -> Self:
+        return cls(task_id=task.task_id, bucket=task.bucket, key=task.key, code=code, reason=reason)
+
+
+BusEvent = CutoutFailed

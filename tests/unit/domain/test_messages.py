@@ -1,0 +1,84 @@
+"""What the functions are told and what they tell, as text and back."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from cutout.domain.messages import (
+    CutoutFailed,
+    ObjectCreated,
+    PollRequest,
+    RetryRequest,
+    callback_url,
+    called_back,
+    upload_message,
+)
+from cutout.domain.tasks import AttemptId
+from tests import events
+from tests.factories import make_task, make_upload
+
+TASK_ID = "0123456789abcdef0123456789abcdef"
+
+
+def test_the_queue_tells_an_upload_from_a_retry() -> None:
+    (record,) = events.load("sqs-upload")["Records"]
+
+    assert isinstance(upload_message(record["body"]), ObjectCreated)
+    assert isinstance(upload_message(RetryRequest.body(TASK_ID)), RetryRequest)
+
+
+def test_a_retry_reads_back_as_it_was_sent() -> None:
+    body = RetryRequest.body(TASK_ID, pay_again=True, attempt=2)
+
+    assert json.loads(body)["detail-type"] == "Cutout Retry"
+    message = upload_message(body)
+    assert isinstance(message, RetryRequest)
+    assert message.detail == RetryRequest.Detail(task_id=TASK_ID, pay_again=True, attempt=2)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [{}, {"task_id": "private"}, {"task_id": "A" * 32}, {"task_id": "0" * 32, "pay_again": "oh"}],
+)
+def test_a_message_that_is_neither_is_an_error_without_its_content(detail: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        upload_message(json.dumps({"detail-type": "Cutout Retry", "detail": detail}))
+
+    assert "private" not in str(caught.value)
+
+
+def test_the_poll_request_in_events_is_one() -> None:
+    assert PollRequest.model_validate(events.load("poll")).task_id
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 999_999_999])
+def test_an_attempt_reads_back_as_it_was_written(attempt: int) -> None:
+    attempt_id = AttemptId(TASK_ID, attempt)
+
+    assert AttemptId.parse(str(attempt_id)) == attempt_id
+    assert called_back(callback_url("", attempt_id)) == attempt_id
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{id}", "{id}-", "{id}-01", "{id}-x", "{id}-1\n", "{id}-1000000000", "0{id}-1", "by-hand-1"],
+)
+def test_what_names_no_attempt_is_none(text: str) -> None:
+    name = text.format(id=TASK_ID)
+
+    assert AttemptId.parse(name) is None
+    assert called_back(f"/{name}") is None
+
+
+def test_a_failure_says_which_upload_and_why() -> None:
+    task = make_task(make_upload(key="a/ü 🐈.jpg"))
+
+    assert CutoutFailed.of(task, "too_large", "it has too many bytes").model_dump() == {
+        "task_id": task.task_id,
+        "bucket": task.bucket,
+        "key": "a/ü 🐈.jpg",
+        "code": "too_large",
+        "reason": "it has too many bytes",
+    }
