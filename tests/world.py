@@ -16,9 +16,11 @@ from samtranslator.yaml_helper import yaml_parse
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.wait_loop import WaitLoop
+from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
 from cutout.poll import Poller
+from cutout.retry import Retrier
 from cutout.settings import PollSettings, SubmitSettings
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
@@ -142,13 +144,17 @@ class World:
             settings=env,
             ledger=self.ledger,
             governor=Governor(self.table, env.images_per_minute, env.daily_budget, prices.of),
-            latencies=Latencies(self.table),
+            schedule=self._schedule(env.webhook_fallback_seconds),
             storage=self.storage,
             wavespeed=wavespeed,
             wait_loop=WaitLoop(self.states, self.machine),
             events=EventBus(self.events, "default"),
             clock=self._clock,
         )
+
+    def retrier(self, **settings: Any) -> Retrier:
+        submitter = self.submitter(**settings)
+        return Retrier(submitter, self.ledger, submitter.wavespeed, self._clock)
 
     def poller(self, **settings: Any) -> Poller:
         values = {
@@ -157,11 +163,13 @@ class World:
             "lock_seconds": 330,
             "max_output_megabytes": 10,
         }
+        env = PollSettings.model_validate(COMMON | values | settings)
         return Poller(
-            settings=PollSettings.model_validate(COMMON | values | settings),
+            settings=env,
             ledger=self.ledger,
             locks=OutputLocks(self.table),
             latencies=Latencies(self.table),
+            schedule=self._schedule(env.webhook_fallback_seconds),
             storage=self.storage,
             wavespeed=self._wavespeed(),
             outputs=Outputs(BASE_URL, transport=httpx.MockTransport(self._answer)),
@@ -202,6 +210,9 @@ class World:
 
     def _clock(self) -> datetime:
         return self.now
+
+    def _schedule(self, webhook_fallback_seconds: int) -> Schedule:
+        return Schedule(Latencies(self.table).recent, webhook_fallback_seconds)
 
     def _wavespeed(self) -> WaveSpeed:
         return WaveSpeed(

@@ -10,6 +10,7 @@ from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.domain.clock import utc_now
 from cutout.domain.messages import PollRequest
+from cutout.domain.schedule import Schedule
 from cutout.observability import logger
 from cutout.poll import Poller
 from cutout.settings import PollSettings
@@ -26,11 +27,13 @@ def poller() -> Poller:
     env = PollSettings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     table = Table(client("dynamodb"), env.tasks_table)
+    latencies = Latencies(table)
     return Poller(
         settings=env,
         ledger=Ledger(table),
         locks=OutputLocks(table),
-        latencies=Latencies(table),
+        latencies=latencies,
+        schedule=Schedule(latencies.recent, env.webhook_fallback_seconds),
         storage=Storage(client("s3")),
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key),
         outputs=Outputs(env.wavespeed_base_url),

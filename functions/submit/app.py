@@ -21,7 +21,9 @@ from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.clock import utc_now
 from cutout.domain.messages import RetryRequest, upload_message
+from cutout.domain.schedule import Schedule
 from cutout.observability import logger
+from cutout.retry import Retrier
 from cutout.settings import SubmitSettings
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
@@ -51,7 +53,7 @@ def submitter() -> Submitter:
         settings=env,
         ledger=Ledger(table),
         governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
-        latencies=Latencies(table),
+        schedule=Schedule(Latencies(table).recent, env.webhook_fallback_seconds),
         storage=Storage(client("s3")),
         wavespeed=wavespeed,
         wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
@@ -65,17 +67,22 @@ def upload_queue() -> UploadQueue:
     return UploadQueue(client("sqs"), settings().upload_queue_url)
 
 
-def handle_message(body: str) -> timedelta | None:
+@cache
+def retrier() -> Retrier:
+    submit = submitter()
+    return Retrier(submit, submit.ledger, submit.wavespeed, submit.clock)
+
+
+def handle_message(body: str, submitter: Submitter, retrier: Retrier) -> timedelta | None:
     message = upload_message(body)
     if isinstance(message, RetryRequest):
-        asked = message.detail
-        return submitter().retry(asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt)
-    return submitter().submit(message.upload)
+        return retrier.retry(**message.detail.model_dump())
+    return submitter.submit(message.upload)
 
 
 def handle_record(record: SQSRecord) -> None:
     try:
-        wait = handle_message(record.body)
+        wait = handle_message(record.body, submitter(), retrier())
         if wait is not None:
             upload_queue().requeue(record.body, wait)
     except Exception:

@@ -192,7 +192,7 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
     services = {
         "ledger": "dynamodb:",
         "governor": "dynamodb:",
-        "latencies": "dynamodb:",
+        "schedule": "dynamodb:",
         "storage": "s3:",
         "wavespeed": "secretsmanager:",
         "wait_loop": "states:",

@@ -32,6 +32,7 @@ CONTEXT: Any = SimpleNamespace(
 def queue_url(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     url = world.sqs.create_queue(QueueName="uploads")["QueueUrl"]
     monkeypatch.setattr(submit, "submitter", world.submitter)
+    monkeypatch.setattr(submit, "retrier", world.retrier)
     monkeypatch.setattr(submit, "upload_queue", lambda: UploadQueue(world.sqs, url))
     return url
 
@@ -42,6 +43,7 @@ def fresh() -> Iterator[None]:
     for made in (
         submit.settings,
         submit.submitter,
+        submit.retrier,
         submit.upload_queue,
         poll.poller,
         webhook.webhook_receiver,
@@ -124,6 +126,7 @@ def test_a_poll_without_a_task_is_refused() -> None:
     ("make", "environment"),
     [
         (submit.submitter, SUBMIT),
+        (submit.retrier, SUBMIT),
         (submit.upload_queue, SUBMIT),
         (poll.poller, POLL),
         (webhook.webhook_receiver, WEBHOOK),

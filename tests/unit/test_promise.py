@@ -36,12 +36,14 @@ from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
 from cutout.backstop import Backstop
 from cutout.domain.errors import CutoutError, code_of
-from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, upload_message
+from cutout.domain.messages import ExecutionEnded, RetryRequest, upload_message
 from cutout.domain.tasks import REOPENINGS, Status, Task
 from cutout.domain.uploads import Upload
+from cutout.retry import Retrier
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wavespeed.contract import sign_webhook
+from functions.submit.app import handle_message
 from tests.pictures import jpeg, png
 from tests.unit.fakes import (
     S3,
@@ -147,6 +149,8 @@ class Stage(World):
             images_per_minute=10,
             daily_budget=str(PRICE * PICTURES_A_DAY),
         )
+        clock, submit = self._clock, self.submit
+        self.retries = Retrier(submit, self.ledger, submit.wavespeed, clock)
         self.polls = self.poller()
         self.receiver = self.webhook_receiver()
         self.backstop = Backstop(self.ledger, EventBus(events, "default"), self._clock)
@@ -156,7 +160,7 @@ class Stage(World):
         self.posts: list[Posted] = []
         self.at_vendor: dict[str, AtVendor] = {}
         self.wishes: list[Wish] = []
-        self.retrying: list[str] = []
+        self.retrying: list[str | None] = []
         self.uncertain: dict[tuple[str, int], datetime] = {}
         self.saved: set[int] = set()
         self.reply = ACCEPTED
@@ -216,15 +220,10 @@ class Stage(World):
 
     def _handle(self, body: str) -> timedelta | None:
         message = upload_message(body)
-        if isinstance(message, ObjectCreated):
-            return self.submit.submit(message.upload)
-        assert isinstance(message, RetryRequest)
-        asked = message.detail
-        self.retrying.append(asked.task_id)
+        reopened = message.detail.task_id if isinstance(message, RetryRequest) else None
+        self.retrying.append(reopened)
         try:
-            return self.submit.retry(
-                asked.task_id, pay_again=asked.pay_again, attempt=asked.attempt
-            )
+            return handle_message(body, self.submit, self.retries)
         finally:
             self.retrying.pop()
 

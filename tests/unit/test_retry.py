@@ -15,6 +15,7 @@ from functions.submit import app
 from tests.pictures import jpeg
 from tests.world import Reply, World, accepted, answer, refused
 
+NO_MACHINE = "arn:aws:states:us-east-1:1:stateMachine:no"
 LOST = httpx.ReadTimeout("no answer")
 
 
@@ -50,9 +51,7 @@ def retry(
     world: World, task: Task, *, pay_again: bool = False, **settings: Any
 ) -> timedelta | None:
     """One delivery of the wish to retry the task as it was then."""
-    return world.submitter(**settings).retry(
-        task.task_id, pay_again=pay_again, attempt=task.attempt
-    )
+    return world.retrier(**settings).retry(task.task_id, pay_again=pay_again, attempt=task.attempt)
 
 
 @pytest.mark.parametrize("status", ["completed", "processing", "created", "something new"])
@@ -234,14 +233,14 @@ def test_what_is_done_is_left_alone(
 
 def test_an_unknown_task_is_told(world: World) -> None:
     with pytest.raises(TaskNotFound):
-        world.submitter().retry("0" * 32, pay_again=False)
+        world.retrier().retry("0" * 32, pay_again=False)
 
 
 def test_without_an_attempt_the_last_one_is_meant(world: World, upload: Upload) -> None:
     uncertain(world, upload)
     world.answers = [accepted("p2")]
 
-    world.submitter().retry(upload.task_id, pay_again=True)
+    world.retrier().retry(upload.task_id, pay_again=True)
 
     assert world.task(upload).attempt == 2
 
@@ -268,12 +267,14 @@ def test_a_retry_that_died_before_its_execution_starts_it(
     world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = failed(world, upload)
-    submitter = world.submitter()
+    retrier = world.retrier()
     world.answers = [answer(id="p1", status="completed")]
     with monkeypatch.context() as patch:
-        patch.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
+        patch.setattr(
+            retrier.submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no"
+        )
         with pytest.raises(ServiceError):
-            submitter.retry(before.task_id, pay_again=False, attempt=before.attempt)
+            retrier.retry(before.task_id, pay_again=False, attempt=before.attempt)
     assert world.task(upload).attempt == 2
 
     assert retry(world, before) is None
@@ -298,7 +299,7 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
 
     world.pass_time(3600)
     submitter.submit(world.upload(jpeg(60, 30), "busy.jpg"))
-    submitter.retry(rejected.task_id, pay_again=False)
+    world.retrier(images_per_minute=2).retry(rejected.task_id)
 
     assert world.task(upload).slot_at is None
     assert posts(world) == 2
@@ -307,27 +308,26 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
 # ---------------------------------------------------------------- the message
 
 
-@pytest.fixture
-def handled(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(app, "submitter", world.submitter)
-    return world
+def handle(world: World, body: str) -> timedelta | None:
+    """One delivery of a message to the submit function."""
+    return app.handle_message(body, world.submitter(), world.retrier())
 
 
-def test_the_message_of_a_retry_is_understood(handled: World, upload: Upload) -> None:
-    before = uncertain(handled, upload)
-    handled.answers = [accepted("p2")]
+def test_the_message_of_a_retry_is_understood(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload)
+    world.answers = [accepted("p2")]
     message = RetryRequest.body(before.task_id, pay_again=True, attempt=1)
 
-    assert app.handle_message(message) is None
-    assert app.handle_message(message) is None
+    assert handle(world, message) is None
+    assert handle(world, message) is None
 
-    assert handled.task(upload).prediction_id == "p2"
-    assert posts(handled) == 2
+    assert world.task(upload).prediction_id == "p2"
+    assert posts(world) == 2
 
 
-def test_a_message_that_does_not_say_so_does_not_pay_again(handled: World, upload: Upload) -> None:
-    before = uncertain(handled, upload)
+def test_a_message_that_does_not_say_so_does_not_pay_again(world: World, upload: Upload) -> None:
+    before = uncertain(world, upload)
 
-    app.handle_message(RetryRequest.body(before.task_id))
+    handle(world, RetryRequest.body(before.task_id))
 
-    assert handled.task(upload) == before
+    assert world.task(upload) == before

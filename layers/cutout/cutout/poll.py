@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Unpack
 
 from cutout.aws.s3 import Storage
-from cutout.domain import schedule
 from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
 from cutout.domain.images import MEGABYTE, PngCheck
 from cutout.domain.messages import PollResult
+from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger
 from cutout.settings import PollSettings
@@ -30,6 +30,7 @@ class Poller:
     ledger: Ledger
     locks: OutputLocks
     latencies: Latencies
+    schedule: Schedule
     storage: Storage
     wavespeed: WaveSpeed
     outputs: Outputs
@@ -84,11 +85,7 @@ class Poller:
         now, limit = self.clock(), self.settings.deadline_seconds
         if now >= task.deadline(limit):
             raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
-        age = now - task.entered_at[Status.PROCESSING]
-        wait = schedule.next_wait(age, task.polls, self.latencies.recent(task.model))
-        if task.awaits_callback:
-            wait = max(wait, self.settings.webhook_fallback_seconds)
-        return _result(task, wait)
+        return _result(task, self.schedule.wait(task, now))
 
 
 def _result(task: Task, wait_seconds: int = 0) -> PollResult:

@@ -12,29 +12,26 @@ from typing import Unpack
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.wait_loop import WaitLoop
-from cutout.domain import images, naming, schedule
+from cutout.domain import images, naming
 from cutout.domain.errors import (
     AnswerLost,
     CutoutError,
     Failed,
     NotNow,
-    PredictionNotFound,
     RateLimited,
     Rejected,
     StatusChanged,
-    VendorUnavailable,
 )
 from cutout.domain.messages import CutoutFailed, callback_url
 from cutout.domain.options import Options, overridden
-from cutout.domain.tasks import REOPENINGS, OnUncertain, Status, Task, TaskChanges, new_task
+from cutout.domain.schedule import Schedule
+from cutout.domain.tasks import OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.domain.uploads import Upload
 from cutout.observability import count_task, logger
 from cutout.settings import SubmitSettings
 from cutout.store.governor import Charge, Governor
-from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.client import WaveSpeed
-from cutout.wavespeed.contract import PredictionStatus
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Submitter:
     settings: SubmitSettings
     ledger: Ledger
     governor: Governor
-    latencies: Latencies
+    schedule: Schedule
     storage: Storage
     wavespeed: WaveSpeed
     wait_loop: WaitLoop
@@ -57,58 +54,10 @@ class Submitter:
         Returns how long to leave it alone before it is looked at again; None if there is nothing
         left to do. Raises `ServiceError` if an AWS service fails, to be tried again.
         """
-        return self._continue(self.ledger.claim(self._new_task(upload)))
+        return self.resume(self.ledger.claim(self._new_task(upload)))
 
-    def retry(
-        self, task_id: str, *, pay_again: bool, attempt: int | None = None
-    ) -> timedelta | None:
-        """Take a task up again because a person asked for it; returns as `submit` does.
-
-        A result that the vendor has by now, or is still at work on, is taken and costs nothing,
-        unless the person says that it may be paid again: the result may be of no use. Otherwise
-        the picture is sent anew; one that the vendor may have accepted before, only if the person
-        says so. One wish is one retry: told which attempt it is
-        about, it leaves later ones alone, however often its message comes.
-        """
-        task = self.ledger.get(task_id)
-        if attempt in (None, task.attempt):
-            try:
-                task = self._reopened(task, pay_again=pay_again)
-            except (NotNow, VendorUnavailable) as error:
-                logger.warning("the retry waits", code=error.code, reason=str(error))
-                return timedelta(seconds=error.wait_seconds)
-        return self._continue(task)
-
-    def _reopened(self, task: Task, *, pay_again: bool) -> Task:
-        try:
-            if task.status is Status.FAILED and not pay_again and self._result_exists(task):
-                return self.ledger.reopen(
-                    task,
-                    Status.PROCESSING,
-                    self.clock(),
-                    attempt=task.attempt + 1,
-                    callback_expected=False,
-                    code=None,
-                    reason=None,
-                )
-            if task.status in REOPENINGS and (pay_again or task.status is not Status.UNCERTAIN):
-                return self.ledger.reopen(
-                    task, Status.QUEUED, self.clock(), slot_at=None, submit_after=None
-                )
-        except StatusChanged:
-            logger.info("the task moved meanwhile", task_id=task.task_id)
-        return task
-
-    def _result_exists(self, task: Task) -> bool:
-        if task.prediction_id is None:
-            return False
-        try:
-            status = self.wavespeed.result(task.prediction_id).status
-        except PredictionNotFound:
-            return False
-        return status is PredictionStatus.COMPLETED or not status.ended
-
-    def _continue(self, task: Task) -> timedelta | None:
+    def resume(self, task: Task) -> timedelta | None:
+        """Take a task that is in the ledger further; returns and raises as `submit` does."""
         logger.append_keys(task_id=task.task_id)
         try:
             return self._step(task)
@@ -132,7 +81,7 @@ class Submitter:
         if left := _remaining(task.submit_after, self.clock()):
             return left
         try:
-            options = self._preflight(task)
+            options = preflight(task, self.storage, self.settings)
         except Rejected as error:
             # Announced before it is written: a crash in between announces twice, never not at all.
             self.events.publish(CutoutFailed.of(task, error.code, str(error)))
@@ -207,14 +156,6 @@ class Submitter:
         self._mark_processing(task, first_wait, prediction_id=prediction.id)
         return None
 
-    def _preflight(self, task: Task) -> Options:
-        """Refuse what the vendor would refuse, before any money is spent. Raises `Rejected`."""
-        images.check_bytes(task.size, self.settings.max_upload_megabytes)
-        naming.check_output_key(task.output_key)
-        picture = images.identify(self.storage.open(task))
-        images.check_pixels(picture, self.settings.max_megapixels)
-        return overridden(self._defaults, self.storage.metadata(task), self.settings.allowed_models)
-
     def _wait_for_sender(self, task: Task) -> timedelta | None:
         """A sender holds the task until its lease ends; a sender that died may have sent it."""
         if left := _remaining(task.lease_until, self.clock()):
@@ -252,15 +193,10 @@ class Submitter:
 
     def _start(self, task: Task, first_wait: int | None = None) -> None:
         if first_wait is None:
-            first_wait = self._first_wait(task)
+            # After a callback there is nothing to wait for.
+            first_wait = 0 if task.called_back_at else self.schedule.wait(task, self.clock())
         self.wait_loop.start(task, first_wait)
         logger.info("the vendor is at work", prediction_id=task.prediction_id)
-
-    def _first_wait(self, task: Task) -> int:
-        if task.called_back_at:
-            return 0
-        wait = schedule.next_wait(timedelta(), 0, self.latencies.recent(task.model))
-        return max(wait, self.settings.webhook_fallback_seconds) if task.awaits_callback else wait
 
     def _move(
         self, task: Task, to: Status, error: CutoutError, **changes: Unpack[TaskChanges]
@@ -283,15 +219,6 @@ class Submitter:
         )
 
     @property
-    def _defaults(self) -> Options:
-        settings = self.settings
-        return Options(
-            model=settings.model_id,
-            sync=settings.sync_mode,
-            base64_output=settings.base64_output,
-        )
-
-    @property
     def _lease(self) -> timedelta:
         return timedelta(seconds=self.settings.lease_seconds)
 
@@ -299,6 +226,20 @@ class Submitter:
 def _remaining(until: datetime | None, now: datetime) -> timedelta | None:
     """How long it is until a time; None if it has come."""
     return until - now if until and until > now else None
+
+
+def preflight(task: Task, storage: Storage, settings: SubmitSettings) -> Options:
+    """How to process an upload. Raises `Rejected` for what the vendor would refuse.
+
+    It costs nothing: only headers are read.
+    """
+    images.check_bytes(task.size, settings.max_upload_megabytes)
+    naming.check_output_key(task.output_key)
+    images.check_pixels(images.identify(storage.open(task)), settings.max_megapixels)
+    defaults = Options(
+        model=settings.model_id, sync=settings.sync_mode, base64_output=settings.base64_output
+    )
+    return overridden(defaults, storage.metadata(task), settings.allowed_models)
 
 
 def _because(error: CutoutError, changes: TaskChanges) -> TaskChanges:

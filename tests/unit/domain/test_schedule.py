@@ -1,13 +1,18 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.schedule import BETTER, DISTRIBUTIONS, Draw, compare, verdict
-from cutout.domain.schedule import LONGEST, SHORTEST, next_wait
+from cutout.domain.schedule import LONGEST, SHORTEST, Schedule, next_wait
+from cutout.domain.tasks import Status
+from tests.factories import NOON, make_task
+
+FALLBACK = {"webhook_fallback_seconds": 60}
 
 DEADLINE = 1800
 # The ledger can hold neither NaN nor infinity, but everything else that is a number.
@@ -128,3 +133,22 @@ def test_the_worst_case_is_the_one_that_the_bound_is_for() -> None:
 @pytest.mark.parametrize(("recent", "latency"), DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
 def test_it_needs_fewer_polls_than_the_sdks_and_is_no_later(recent: Draw, latency: Draw) -> None:
     assert verdict(*compare(recent, latency)) == BETTER
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({}, 8),
+        ({"callback_expected": True}, 60),
+        ({"callback_expected": True, "called_back_at": NOON}, 8),
+        ({"polls": 4_000}, 21),
+    ],
+    ids=["polled", "with a callback to come", "called back", "polled often"],
+)
+def test_a_task_waits_as_its_model_and_the_webhook_suggest(
+    fields: dict[str, Any], seconds: int
+) -> None:
+    task = make_task(entered_at={Status.PROCESSING: NOON}, **fields)
+    schedule = Schedule(recent=lambda model: [10.0] if model == task.model else [], **FALLBACK)
+
+    assert schedule.wait(task, NOON) == seconds

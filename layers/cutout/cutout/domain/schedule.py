@@ -19,9 +19,12 @@ becomes several times faster is found out late, by its first completions.
 `python -m benchmarks schedule` measures this and more.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import ceil
+
+from cutout.domain.tasks import Status, Task
 
 SHORTEST = 2
 LONGEST = 30
@@ -46,3 +49,17 @@ def next_wait(age: timedelta, polls: int = 0, recent: Sequence[float] = ()) -> i
         overtime = seconds - max(recent, default=0) * _LATEST
         wait = max(overtime * _GROWTH, SHORTEST)
     return ceil(min(max(wait, 1 + polls // _POLLS_AT_ONE_PACE), LONGEST))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to poll a task next; `recent` tells a model's latest latencies in seconds."""
+
+    recent: Callable[[str], Sequence[float]]
+    webhook_fallback_seconds: int
+
+    def wait(self, task: Task, now: datetime) -> int:
+        """Whole seconds until the next poll; longer while the vendor is expected to call back."""
+        age = now - task.entered_at[Status.PROCESSING]
+        wait = next_wait(age, task.polls, self.recent(task.model))
+        return max(wait, self.webhook_fallback_seconds) if task.awaits_callback else wait
