@@ -16,6 +16,8 @@ from samtranslator.yaml_helper import yaml_parse
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.wait_loop import WaitLoop
+from cutout.backstop import Backstop
+from cutout.close import Closer
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
@@ -148,7 +150,7 @@ class World:
             storage=self.storage,
             wavespeed=wavespeed,
             wait_loop=WaitLoop(self.states, self.machine),
-            events=EventBus(self.events, "default"),
+            closer=self.closer(),
             clock=self._clock,
         )
 
@@ -161,6 +163,7 @@ class World:
             "deadline_seconds": 600,
             "webhook_fallback_seconds": 60,
             "lock_seconds": 330,
+            "event_bus": "default",
             "max_output_megabytes": 10,
         }
         env = PollSettings.model_validate(COMMON | values | settings)
@@ -173,6 +176,7 @@ class World:
             storage=self.storage,
             wavespeed=self._wavespeed(),
             outputs=Outputs(BASE_URL, transport=httpx.MockTransport(self._answer)),
+            events=EventBus(self.events, "default"),
             clock=self._clock,
         )
 
@@ -183,6 +187,12 @@ class World:
             wait_loop=WaitLoop(self.states, self.machine),
             clock=self._clock,
         )
+
+    def backstop(self, bus: str = "default") -> Backstop:
+        return Backstop(self.ledger, self.closer(bus))
+
+    def closer(self, bus: str = "default") -> Closer:
+        return Closer(self.ledger, EventBus(self.events, bus), self._clock)
 
     def task(self, upload: Upload) -> Task:
         return self.ledger.get(upload.task_id)

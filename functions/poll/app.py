@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.domain.clock import utc_now
@@ -37,6 +38,7 @@ def poller() -> Poller:
         storage=Storage(client("s3")),
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key),
         outputs=Outputs(env.wavespeed_base_url),
+        events=EventBus(client("events"), env.event_bus),
         clock=utc_now,
     )
 

@@ -19,6 +19,7 @@ from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
+from cutout.close import Closer
 from cutout.domain.clock import utc_now
 from cutout.domain.messages import RetryRequest, upload_message
 from cutout.domain.schedule import Schedule
@@ -49,15 +50,16 @@ def submitter() -> Submitter:
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
     table = Table(client("dynamodb"), env.tasks_table)
     prices = Prices(wavespeed, env.price_per_image, utc_now)
+    ledger = Ledger(table)
     return Submitter(
         settings=env,
-        ledger=Ledger(table),
+        ledger=ledger,
         governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
         schedule=Schedule(Latencies(table).recent, env.webhook_fallback_seconds),
         storage=Storage(client("s3")),
         wavespeed=wavespeed,
         wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
-        events=EventBus(client("events"), env.event_bus),
+        closer=Closer(ledger, EventBus(client("events"), env.event_bus), utc_now),
         clock=utc_now,
     )
 

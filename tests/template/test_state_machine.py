@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.aws import events
 from cutout.domain import errors
-from cutout.domain.messages import CutoutFailed, PollResult
+from cutout.domain.messages import Closed, Execution, ExecutionEnded, WaitLoopState
+from cutout.domain.tasks import Status
 
 ROOT = Path(__file__).parents[2]
 FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")
@@ -76,11 +77,14 @@ def test_every_error_of_a_poll_is_either_final_or_retried() -> None:
     assert not final & retried
 
 
-def test_the_poll_task_outlives_the_function() -> None:
+@pytest.mark.parametrize(
+    ("state", "function"), [("Poll", "PollFunction"), ("Close", "BackstopFunction")]
+)
+def test_a_task_outlives_its_function(state: str, function: str) -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    function = template["Resources"]["PollFunction"]["Properties"]
+    timeout = template["Resources"][function]["Properties"]["Timeout"]
 
-    assert machine()["States"]["Poll"]["TimeoutSeconds"] > function["Timeout"]
+    assert machine()["States"][state]["TimeoutSeconds"] > timeout
 
 
 def test_the_deadline_comes_before_the_engines_own_bound() -> None:
@@ -89,20 +93,44 @@ def test_the_deadline_comes_before_the_engines_own_bound() -> None:
     assert template["Parameters"]["DeadlineSeconds"]["MaxValue"] < machine()["TimeoutSeconds"]
 
 
-def test_the_machine_reads_only_what_a_poll_returns() -> None:
-    announce = machine()["States"]["Announce completion"]["Arguments"]["Entries"][0]["Detail"]
+def test_the_machine_reads_only_what_it_is_given() -> None:
+    text = (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text()
+    read = set(re.findall(r"\$states\.input\.(\w+)", text))
 
-    assert set(announce) | {"status", "wait_seconds", "await_callback"} == set(
-        PollResult.model_fields
-    )
+    assert read == set(WaitLoopState.model_fields) | set(Closed.model_fields)
 
 
-def test_the_machine_announces_under_the_name_that_the_code_uses() -> None:
+def test_the_machine_asks_to_be_closed_as_its_event_would() -> None:
+    payload = machine()["States"]["Close"]["Arguments"]["Payload"]
+    execution = ExecutionEnded.model_validate(payload).detail
+
+    assert set(payload["detail"]) == set(Execution.model_fields)
+    assert execution.status == "FAILED"
+
+
+def test_every_status_has_its_answer() -> None:
+    choices = machine()["States"]["What now?"]["Choices"]
+    named = {name for choice in choices for name in re.findall(r'"(\w+)"', choice["Condition"])}
+
+    assert named == {Status.COMPLETED, Status.SUPERSEDED, Status.PROCESSING}
+
+
+@pytest.mark.parametrize(
+    ("way", "transitions"),
+    [
+        (["What now?", "Wait for callback", "Poll", "What now?", "Completed"], 5),
+        (["What now?", "Wait", "Poll", "What now?", "Wait", "Poll", "What now?", "Completed"], 8),
+    ],
+    ids=["with the webhook", "with two polls"],
+)
+def test_a_way_costs_as_many_transitions_as_it_enters_states(
+    way: list[str], transitions: int
+) -> None:
     states = machine()["States"]
-    for name in ("Announce completion", "Announce failure"):
-        assert states[name]["Arguments"]["Entries"][0]["Source"] == events.SOURCE
-    entry = states["Announce failure"]["Arguments"]["Entries"][0]
-    assert entry["DetailType"] == CutoutFailed.detail_type
+
+    assert len(way) == transitions
+    assert way[0] == machine()["StartAt"]
+    assert all(after in following(states[before]) for before, after in pairwise(way))
 
 
 def test_every_substitution_is_filled_in_by_the_template() -> None:

@@ -196,7 +196,7 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "storage": "s3:",
         "wavespeed": "secretsmanager:",
         "wait_loop": "states:",
-        "events": "events:",
+        "closer": "events:",
     }
 
     adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}

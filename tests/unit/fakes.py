@@ -210,8 +210,10 @@ class Execution:
     name: str
     input: Item
     status: str = "RUNNING"
-    state: str = "Callback expected?"
+    state: str = "What now?"
     token: str | None = None
+    error: str = ""
+    cause: str = ""
     until: datetime = NOW
     failures: dict[str, int] = field(default_factory=dict)
 

@@ -1,9 +1,7 @@
 import pytest
 
-from cutout.aws.events import EventBus
-from cutout.backstop import Backstop
 from cutout.domain.errors import ServiceError, StatusChanged
-from cutout.domain.messages import ExecutionEnded
+from cutout.domain.messages import Closed, Execution, ExecutionEnded
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from tests.pictures import jpeg
@@ -20,16 +18,15 @@ def upload(world: World) -> Upload:
 
 
 def close(world: World, name: str, status: str = "ABORTED", **more: object) -> None:
-    backstop = Backstop(world.ledger, EventBus(world.events, "default"), lambda: world.now)
     event = {"source": "aws.states", "detail": {"name": name, "status": status, **more}}
-    backstop.close(ExecutionEnded.model_validate(event).detail)
+    world.backstop().close(ExecutionEnded.model_validate(event).detail)
 
 
 @pytest.mark.parametrize(
     ("status", "cause", "reason"),
     [
-        ("ABORTED", None, "the wait loop aborted: no cause"),
-        ("TIMED_OUT", None, "the wait loop timed out: no cause"),
+        ("ABORTED", None, "the wait loop aborted: no cause was given"),
+        ("TIMED_OUT", None, "the wait loop timed out: no cause was given"),
         ("FAILED", "the state machine is gone", "the wait loop failed: the state machine is gone"),
     ],
 )
@@ -47,6 +44,42 @@ def test_an_open_task_is_failed_and_announced(
     assert event["detail-type"] == "Cutout Failed"
     assert event["detail"]["task_id"] == task.task_id
     assert event["detail"]["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        ('{"errorMessage": "too late", "errorType": "TimedOut", "stackTrace": []}', "too late"),
+        ("the engine's own words", "the engine's own words"),
+        ('{"no": "message"}', '{"no": "message"}'),
+        ("[1]", "[1]"),
+        (None, "no cause was given"),
+    ],
+)
+def test_an_execution_that_fails_says_why_in_plain_words(
+    world: World, upload: Upload, cause: str | None, reason: str
+) -> None:
+    name = world.task(upload).execution_name
+    execution = Execution(name=name, status="FAILED", error="TimedOut", cause=cause)
+
+    assert world.backstop().close(execution) == Closed(reason=reason)
+
+    task = world.task(upload)
+    assert (task.status, task.code, task.reason) == (Status.FAILED, "timed_out", reason)
+    (event,) = world.announced()
+    assert event["detail"]["code"] == "timed_out"
+
+
+def test_a_failure_is_counted(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Status] = []
+    monkeypatch.setattr("cutout.close.count_task", counted.append)
+
+    close(world, world.task(upload).execution_name, "FAILED", error="BadOutput")
+    close(world, world.task(upload).execution_name, "FAILED", error="BadOutput")
+
+    assert counted == [Status.FAILED]
 
 
 def test_an_event_delivered_twice_announces_once(world: World, upload: Upload) -> None:
@@ -86,7 +119,7 @@ def test_an_execution_of_no_task_is_nobodys(world: World, name: str) -> None:
 
 
 def test_what_could_not_be_announced_is_not_written_either(world: World, upload: Upload) -> None:
-    backstop = Backstop(world.ledger, EventBus(world.events, "no-bus"), lambda: world.now)
+    backstop = world.backstop("no-bus")
     detail = {"name": world.task(upload).execution_name, "status": "FAILED"}
 
     with pytest.raises(ServiceError):

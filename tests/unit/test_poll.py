@@ -1,15 +1,18 @@
 import base64
 import hashlib
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from cutout.aws.events import EventBus
 from cutout.domain.errors import (
     BadOutput,
     OutputGone,
     PredictionFailed,
     PredictionMissing,
     PredictionNotFound,
+    ServiceError,
     TaskNotFound,
     TimedOut,
     VendorUnavailable,
@@ -152,16 +155,36 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
         "status": "completed",
         "wait_seconds": 0,
         "await_callback": False,
-        "bucket": "uploads",
-        "key": "a b/ü+%.jpg",
-        "output_bucket": "cutouts",
-        "output_key": "a b/ü+%.jpg.png",
     }
     saved = world.s3.get_object(Bucket="cutouts", Key="a b/ü+%.jpg.png")
     assert hashlib.sha256(saved["Body"].read()).digest() == hashlib.sha256(picture).digest()
     assert saved["ContentType"] == "image/png"
     ended = world.ledger.get(task.task_id)
     assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
+    (event,) = world.announced()
+    assert event["detail-type"] == "Cutout Completed"
+    assert event["detail"] == {
+        "task_id": task.task_id,
+        "bucket": "uploads",
+        "key": "a b/ü+%.jpg",
+        "output_bucket": "cutouts",
+        "output_key": "a b/ü+%.jpg.png",
+    }
+
+
+def test_a_completion_that_cannot_be_published_is_not_written_either(
+    world: World, task: Task
+) -> None:
+    poller = world.poller()
+    broken = replace(poller, events=EventBus(world.events, "no-such-bus"))
+    world.answers = [answer for _ in range(2) for answer in (completed(), download(png(40, 30)))]
+
+    with pytest.raises(ServiceError):
+        broken.poll(task.task_id)
+    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+
+    assert poller.poll(task.task_id).status is Status.COMPLETED
+    assert len(world.announced()) == 1
 
 
 def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Task) -> None:

@@ -11,7 +11,6 @@ A run in CI is short and always the same. To look further:
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,11 +30,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
-from cutout.backstop import Backstop
-from cutout.domain.errors import CutoutError, code_of
+from cutout.domain.errors import CutoutError
 from cutout.domain.messages import ExecutionEnded, RetryRequest, upload_message
 from cutout.domain.tasks import REOPENINGS, Status, Task
 from cutout.domain.uploads import Upload
@@ -153,7 +150,7 @@ class Stage(World):
         self.retries = Retrier(submit, self.ledger, submit.wavespeed, clock)
         self.polls = self.poller()
         self.receiver = self.webhook_receiver()
-        self.backstop = Backstop(self.ledger, EventBus(events, "default"), self._clock)
+        self.closes = self.backstop()
         self.uploads: list[Upload] = []
         self.queue: list[Waiting] = []
         self.ended: list[dict[str, Any]] = []
@@ -342,18 +339,28 @@ class Stage(World):
 
     def step(self, execution: Execution, run: Run) -> None:
         """Take the wait loop one state further, if its time has come."""
-        first = execution.input
-        if execution.state == "Callback expected?":
-            execution.until = self.now + timedelta(seconds=first["wait_seconds"])
-            execution.state = "Wait"
-            if first["await_callback"]:
-                self._leave_token(execution)
+        if execution.state == "What now?":
+            self._decide(execution)
         elif self.now < execution.until:
             return
         elif execution.state == "Wait":
             execution.state, execution.token = "Poll", None
-        else:
+        elif execution.state == "Poll":
             self._poll(execution, run)
+        else:
+            self._close(execution, run)
+
+    def _decide(self, execution: Execution) -> None:
+        now = execution.input
+        if now["status"] == "processing":
+            execution.until = self.now + timedelta(seconds=now["wait_seconds"])
+            execution.state = "Wait"
+            if now["await_callback"]:
+                self._leave_token(execution)
+        elif now["status"] in {"completed", "superseded"}:
+            execution.status = "SUCCEEDED"
+        else:
+            self._fail(execution, "TaskEndedElsewhere", f"the task is {now['status']}")
 
     def _leave_token(self, execution: Execution) -> None:
         execution.token = f"token-{len(self.loops)}-{self.now.timestamp()}"
@@ -373,31 +380,46 @@ class Stage(World):
         except CutoutError as error:
             self._failed(execution, type(error).__name__, str(error))
             return
+        if execution.state != "Poll":
+            return  # another try was faster, and nobody waits for this answer
         execution.failures.clear()
-        if result.status is Status.PROCESSING:
-            execution.input, execution.state = result.model_dump(mode="json"), "Callback expected?"
-        elif result.status in {Status.COMPLETED, Status.SUPERSEDED}:
-            execution.status = "SUCCEEDED"
-        else:
-            self.end(execution, "FAILED")
+        execution.input, execution.state = result.model_dump(mode="json"), "What now?"
 
     def _failed(self, execution: Execution, error: str, cause: str) -> None:
-        for retrier in ASL["Poll"]["Retry"]:
+        if execution.state == "Poll" and not self._is_retried(execution, error):
+            self._fail(execution, error, cause)
+
+    def _fail(self, execution: Execution, error: str, cause: str) -> None:
+        execution.state, execution.until = "Close", self.now
+        execution.error, execution.cause = error, cause
+        execution.failures.clear()
+
+    def _is_retried(self, execution: Execution, error: str) -> bool:
+        """Whether the state's own Retry takes the error, and if so, until when it waits."""
+        for retrier in ASL[execution.state]["Retry"]:
             if error in retrier["ErrorEquals"]:
                 failed = execution.failures.get(error, 0)
                 execution.failures[error] = failed + 1
                 longest = retrier.get("MaxDelaySeconds", 60)
                 execution.until = self.now + timedelta(seconds=min(2 * 2**failed, longest))
-                if failed < retrier["MaxAttempts"]:
-                    return
-        known = {"$now()": self.now.isoformat(), "$code": code_of(error), "$reason": cause}
-        with suppress(Errors.ConditionalCheckFailedException):
-            self._update("Record failure", execution.input["task_id"], known)
-        self.end(execution, "FAILED")
+                return bool(failed < retrier["MaxAttempts"])
+        return False
+
+    def _close(self, execution: Execution, run: Run) -> None:
+        asked = {"name": execution.name, "error": execution.error, "cause": execution.cause}
+        closed = self.close({"detail": {"status": "FAILED", **asked}}, run)
+        if execution.status != "RUNNING":
+            return
+        # An error of Lambda's own is a States.TaskFailed, too.
+        if closed or not self._is_retried(execution, "States.TaskFailed"):
+            self.end(execution, "FAILED")
 
     def end(self, execution: Execution, status: str) -> None:
         execution.status = status
-        self.ended.append({"detail": {"name": execution.name, "status": status}})
+        detail = {"name": execution.name, "status": status}
+        if status == "FAILED":
+            detail |= {"error": execution.error, "cause": execution.cause}
+        self.ended.append({"detail": detail})
 
     def _update(self, state: str, task_id: str, known: dict[str, str]) -> None:
         """The state's own DynamoDB integration, its JSONata names replaced."""
@@ -419,7 +441,7 @@ class Stage(World):
         """One run of the backstop; whether it came to its end."""
         try:
             with self.functions.running(run):
-                self.backstop.close(ExecutionEnded.model_validate(event).detail)
+                self.closes.close(ExecutionEnded.model_validate(event).detail)
         except (Killed, CutoutError):
             return False
         return True
@@ -592,12 +614,13 @@ class Promise(RuleBasedStateMachine):
             return
         self.stage.calm_down()
         held = {Status.UNCERTAIN} if self.policy == "hold" else set()
-        announced = {detail["task_id"] for detail in self.stage.on_the_bus}
+        bus = self.stage.on_the_bus
+        told = {(event["task_id"], event.get("code", "completed")) for event in bus}
         for row in self.stage.rows():
             assert row.status.ended or row.status in held, row
-            # All other failures are announced by the wait loop itself.
-            if row.code == "execution_ended" or row.status is Status.REJECTED:
-                assert row.task_id in announced
+            # A refusal is written first: better an event is lost than a task uncertain.
+            if row.code not in {"request_refused", "superseded"} and row.status.ended:
+                assert (row.task_id, row.code or "completed") in told
         assert len(self.stage.rows()) == len(self.stage.uploads)
 
     def _run(self, kill: int | None, interlude: Interlude) -> Run:

@@ -49,6 +49,7 @@ POLL = (
     | {
         "DEADLINE_SECONDS": "1800",
         "LOCK_SECONDS": "330",
+        "EVENT_BUS": "default",
         "MAX_OUTPUT_MEGABYTES": "200",
     }
 )

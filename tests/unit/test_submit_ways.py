@@ -68,6 +68,7 @@ def test_a_result_that_is_there_already_is_polled_at_once(
     assert (task.status, task.prediction_id) == (Status.PROCESSING, "p1")
     assert world.first_input(task) == {
         "task_id": task.task_id,
+        "status": "processing",
         "wait_seconds": 0,
         "await_callback": False,
     }
@@ -120,6 +121,7 @@ def test_with_the_webhook_on_the_timer_is_only_the_fallback(world: World, upload
     assert task.callback_expected
     assert world.first_input(task) == {
         "task_id": task.task_id,
+        "status": "processing",
         "wait_seconds": 45,
         "await_callback": True,
     }

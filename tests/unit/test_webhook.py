@@ -303,6 +303,7 @@ def test_a_task_without_an_execution_gets_one_that_polls_at_once(
     assert world.executions() == [task.execution_name]
     assert world.first_input(task) == {
         "task_id": task.task_id,
+        "status": "processing",
         "wait_seconds": 0,
         "await_callback": False,
     }

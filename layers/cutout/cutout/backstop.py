@@ -1,46 +1,45 @@
-"""Close a task whose execution was stopped, timed out, or failed outside of its own Catch."""
+"""Close the task of an execution that fails, or that was stopped or timed out.
 
-from collections.abc import Callable
+The wait loop asks for it before it fails; EventBridge tells of executions that could not ask.
+"""
+
 from dataclasses import dataclass
-from datetime import datetime
 
-from cutout.aws.events import EventBus
+from cutout.close import Closer
 from cutout.domain.errors import StatusChanged, TaskNotFound
-from cutout.domain.messages import CutoutFailed, Execution
+from cutout.domain.messages import Closed, Execution
 from cutout.domain.tasks import AttemptId, Status, Task
-from cutout.observability import count_task, logger
+from cutout.observability import logger
 from cutout.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Backstop:
-    """Everything that closing needs; `clock` gives the time in UTC."""
+    """Everything that closing needs."""
 
     ledger: Ledger
-    events: EventBus
-    clock: Callable[[], datetime]
+    closer: Closer
 
-    def close(self, execution: Execution) -> None:
-        """Fail the execution's task if it is still open, and announce that.
+    def close(self, execution: Execution) -> Closed:
+        """Fail the execution's task if it is still open.
 
         Raises `ServiceError`, to be tried again.
         """
+        if task := self._open_task(execution):
+            try:
+                self.closer.close(task, Status.FAILED, execution.code, execution.reason)
+            except StatusChanged:
+                logger.info("the task changed its status meanwhile")
+        return Closed(reason=execution.reason)
+
+    def _open_task(self, execution: Execution) -> Task | None:
         attempt = AttemptId.parse(execution.name)
         task = attempt and self._task(attempt)
         if task is None:
             logger.warning("an execution ended that belongs to no task", execution=execution.name)
-            return
-        if task.status is not Status.PROCESSING or task.attempt_id != attempt:
-            return  # the execution recorded its end itself, or the task has moved on
-        ended = execution.status.lower().replace("_", " ")
-        code, reason = "execution_ended", f"the wait loop {ended}: {execution.cause or 'no cause'}"
-        self.events.publish(CutoutFailed.of(task, code, reason))
-        try:
-            self.ledger.move(task, Status.FAILED, self.clock(), code=code, reason=reason)
-        except StatusChanged:
-            return
-        count_task(Status.FAILED)
-        logger.warning("the task is failed", code=code, reason=reason)
+        elif task.status is Status.PROCESSING and task.attempt_id == attempt:
+            return task
+        return None  # closed already, or in another attempt by now
 
     def _task(self, attempt: AttemptId) -> Task | None:
         logger.append_keys(task_id=attempt.task_id)

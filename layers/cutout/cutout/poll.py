@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Unpack
 
+from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
 from cutout.domain.images import MEGABYTE, PngCheck
-from cutout.domain.messages import PollResult
+from cutout.domain.messages import CutoutCompleted, WaitLoopState
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger
@@ -34,9 +35,10 @@ class Poller:
     storage: Storage
     wavespeed: WaveSpeed
     outputs: Outputs
+    events: EventBus
     clock: Callable[[], datetime]
 
-    def poll(self, task_id: str) -> PollResult:
+    def poll(self, task_id: str) -> WaitLoopState:
         """Look once. Raises a `Failed` if the task is over without a picture.
 
         Any other error of this project means that looking again may help.
@@ -71,6 +73,8 @@ class Poller:
             self.locks.release(task)
         logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
         inference_ms = round(prediction.timings.inference)
+        # Published before it is written: a crash in between publishes twice, never not at all.
+        self.events.publish(CutoutCompleted.of(task))
         completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)
         if inference_ms:
             self.latencies.remember(task, inference_ms)
@@ -81,21 +85,17 @@ class Poller:
         count_task(status)
         return ended
 
-    def _wait(self, task: Task) -> PollResult:
+    def _wait(self, task: Task) -> WaitLoopState:
         now, limit = self.clock(), self.settings.deadline_seconds
         if now >= task.deadline(limit):
             raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
         return _result(task, self.schedule.wait(task, now))
 
 
-def _result(task: Task, wait_seconds: int = 0) -> PollResult:
-    return PollResult(
+def _result(task: Task, wait_seconds: int = 0) -> WaitLoopState:
+    return WaitLoopState(
         task_id=task.task_id,
         status=task.status,
         wait_seconds=wait_seconds,
         await_callback=task.awaits_callback,
-        bucket=task.bucket,
-        key=task.key,
-        output_bucket=task.output_bucket,
-        output_key=task.output_key,
     )

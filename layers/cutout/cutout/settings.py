@@ -60,6 +60,7 @@ class PollSettings(WaveSpeedSettings):
     deadline_seconds: int
     webhook_fallback_seconds: int
     lock_seconds: int
+    event_bus: str
     max_output_megabytes: int
 
 

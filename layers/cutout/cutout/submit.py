@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.wait_loop import WaitLoop
+from cutout.close import Closer
 from cutout.domain import images, naming
 from cutout.domain.errors import (
     AnswerLost,
@@ -22,7 +22,7 @@ from cutout.domain.errors import (
     Rejected,
     StatusChanged,
 )
-from cutout.domain.messages import CutoutFailed, callback_url
+from cutout.domain.messages import callback_url
 from cutout.domain.options import Options, overridden
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import OnUncertain, Status, Task, TaskChanges, new_task
@@ -45,7 +45,7 @@ class Submitter:
     storage: Storage
     wavespeed: WaveSpeed
     wait_loop: WaitLoop
-    events: EventBus
+    closer: Closer
     clock: Callable[[], datetime]
 
     def submit(self, upload: Upload) -> timedelta | None:
@@ -83,9 +83,7 @@ class Submitter:
         try:
             options = preflight(task, self.storage, self.settings)
         except Rejected as error:
-            # Announced before it is written: a crash in between announces twice, never not at all.
-            self.events.publish(CutoutFailed.of(task, error.code, str(error)))
-            self._move(task, Status.REJECTED, error)
+            self.closer.close(task, Status.REJECTED, error.code, str(error))
             return None
         if left := self._wait_for_slot(task):
             return left
@@ -148,8 +146,7 @@ class Submitter:
         except AnswerLost as error:
             return self._settle(self._move(task, Status.UNCERTAIN, error))
         except Failed as error:
-            self._move(task, Status.FAILED, error)
-            self.events.publish(CutoutFailed.of(task, error.code, str(error)))
+            self.closer.close_refused(task, error)
             self.governor.refund(charge)
             return None
         first_wait = 0 if prediction.status.ended else None

@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.errors import ServiceError
+from cutout.domain.tasks import Status
 from tests.factories import NOON, make_task
 
 if TYPE_CHECKING:
@@ -38,12 +39,13 @@ def names(client: "SFNClient", machine: str) -> list[str]:
 def test_an_execution_is_named_after_the_task_and_its_attempt(
     client: "SFNClient", machine: str
 ) -> None:
-    task = make_task(attempt=2)
+    task = make_task(attempt=2, status=Status.PROCESSING)
     WaitLoop(client, machine).start(task, first_wait=5)
     (execution,) = client.list_executions(stateMachineArn=machine)["executions"]
     assert execution["name"] == f"{task.task_id}-2"
     assert input_of(client, machine) == {
         "task_id": task.task_id,
+        "status": "processing",
         "wait_seconds": 5,
         "await_callback": False,
     }

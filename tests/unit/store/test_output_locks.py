@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from cutout.domain.errors import BadOutput, OutputBusy, OutputUnavailable, Superseded
-from cutout.domain.messages import PollResult
+from cutout.domain.messages import WaitLoopState
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.output_locks import OutputLocks
@@ -136,7 +136,7 @@ def completed(prediction_id: str) -> httpx.Response:
     return answer(id=prediction_id, status="completed", outputs=[f"{BASE_URL}/out.png"])
 
 
-def save(world: World, upload: Upload, picture: bytes) -> PollResult:
+def save(world: World, upload: Upload, picture: bytes) -> WaitLoopState:
     """Poll a task whose picture is ready."""
     world.answers = [completed(str(world.task(upload).prediction_id)), download(picture)]
     return world.poller().poll(upload.task_id)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError
-from cutout.domain.messages import WaitLoopInput
+from cutout.domain.messages import WaitLoopState
 from cutout.domain.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ class WaitLoop:
 
     def start(self, task: Task, first_wait: int) -> None:
         """Start the task's execution, unless this attempt has one already."""
-        first = WaitLoopInput(
+        first = WaitLoopState(
             task_id=task.task_id,
+            status=task.status,
             wait_seconds=first_wait,
             await_callback=first_wait > 0 and task.awaits_callback,
         )

@@ -44,10 +44,7 @@ import re
 
 
 def code_of(error_name: str) -> str:
-    """The ledger's code for an error's class name: `TimedOut` is `timed_out`.
-
-    The state machine spells the same rule in JSONata for the errors it records.
-    """
+    """The ledger's code for an error's class name: `TimedOut` is `timed_out`."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", error_name).lower()
 
 

@@ -1,14 +1,15 @@
 """Every message that the functions get or send, parsed and written here and nowhere else.
 
 The upload queue brings `ObjectCreated` and `RetryRequest`, Step Functions `PollRequest` and
-`ExecutionEnded`, the vendor's callback its path. `WaitLoopInput`, `PollResult` and `BusEvent` go
-out.
+`ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go out.
 """
 
+import json
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cutout.domain.errors import code_of
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.domain.uploads import Upload
 
@@ -76,12 +77,16 @@ def upload_message(body: str) -> UploadMessage:
 # ------------------------------------------------------------------ the wait loop
 
 
-class WaitLoopInput(BaseModel):
-    """What an execution is started with; `await_callback`: the webhook may end the wait."""
+class WaitLoopState(BaseModel):
+    """What the wait loop decides on: from the submit function at first, then from each poll.
+
+    With `await_callback` the webhook may end the wait.
+    """
 
     task_id: str
-    wait_seconds: int
-    await_callback: bool
+    status: Status
+    wait_seconds: int = 0
+    await_callback: bool = False
 
 
 class PollRequest(BaseModel):
@@ -90,31 +95,54 @@ class PollRequest(BaseModel):
     task_id: str
 
 
-class PollResult(WaitLoopInput):
-    """What the wait loop reads: whether to wait again, or what to announce."""
-
-    status: Status
-    bucket: str
-    key: str
-    output_bucket: str
-    output_key: str
-
-
 class Execution(BaseModel):
-    """An execution as its event tells it; its name is that of the attempt."""
+    """An execution that ended or is about to; its name is that of the attempt.
+
+    `error` and `cause` are those of its Fail state, or of whoever stopped it.
+    """
 
     name: str
     status: str
+    error: str | None = None
     cause: str | None = None
+
+    @property
+    def code(self) -> str:
+        """Why there is no PNG, for the ledger."""
+        return code_of(self._error) if self._error else "execution_ended"
+
+    @property
+    def reason(self) -> str:
+        """The same for people: a function's error comes as JSON with the message in it."""
+        why = _message(self.cause or "no cause was given")
+        ended = self.status.lower().replace("_", " ")
+        return why if self._error else f"the wait loop {ended}: {why}"
+
+    @property
+    def _error(self) -> str | None:
+        return self.error if self.status == "FAILED" else None
+
+
+def _message(cause: str) -> str:
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, TypeError, KeyError):  # the engine's own causes are plain text
+        return cause
 
 
 class ExecutionEnded(BaseModel):
-    """The "Step Functions Execution Status Change" event.
+    """The "Step Functions Execution Status Change" event; the wait loop's Close sends the same.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
     """
 
     detail: Execution
+
+
+class Closed(BaseModel):
+    """What the wait loop's Fail state reads."""
+
+    reason: str
 
 
 # ------------------------------------------------------------------ the vendor's callback
@@ -152,4 +180,20 @@ class CutoutFailed(BaseModel):
         return cls(task_id=task.task_id, bucket=task.bucket, key=task.key, code=code, reason=reason)
 
 
-BusEvent = CutoutFailed
+class CutoutCompleted(BaseModel):
+    """The PNG of an upload is in the output bucket."""
+
+    detail_type: ClassVar = "Cutout Completed"
+
+    task_id: str
+    bucket: str
+    key: str
+    output_bucket: str
+    output_key: str
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        return cls.model_validate(task, from_attributes=True)
+
+
+BusEvent = CutoutCompleted | CutoutFailed

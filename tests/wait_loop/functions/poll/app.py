@@ -1,4 +1,4 @@
-"""A poll function that plays the script it finds in the task's id: `step.step.step-name`.
+"""A poll function that plays the script it finds in its task's model: `step.step.step`.
 
 A step is a status to answer, an error to raise, a way to die, or `awaiting`: processing, with a
 callback to come or else another look in a second.
@@ -10,17 +10,19 @@ from typing import Any
 import boto3
 
 from cutout.domain import errors
+from cutout.domain.messages import WaitLoopState
+from cutout.domain.tasks import Status
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    task_id = event["task_id"]
-    steps = task_id.split("-")[0].split(".")
     # The position is kept outside of the process, for some steps kill it.
-    table = Table(boto3.client("dynamodb"), os.environ["TASKS_TABLE"])
-    polls = Ledger(table).count_poll(task_id).polls
-    step = steps[min(polls, len(steps)) - 1]
+    task = Ledger(Table(boto3.client("dynamodb"), os.environ["TASKS_TABLE"])).count_poll(
+        event["task_id"]
+    )
+    steps = task.model.split(".")
+    step = steps[min(task.polls, len(steps)) - 1]
     if step == "hang":
         while True:
             pass
@@ -28,12 +30,12 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         os._exit(1)
     if step[0].isupper():
         raise getattr(errors, step)(f'it said "{step}"')
-    place = {"bucket": "in", "key": 'a "b"\n\\c.jpg', "output_bucket": "out", "output_key": "k.png"}
-    awaiting = step == "awaiting"
-    return {
-        "task_id": task_id,
-        "status": "processing" if awaiting else step,
-        "wait_seconds": 1 if awaiting else 0,
-        "await_callback": awaiting,
-        **place,
-    }
+    return answer(task.task_id, step).model_dump(mode="json")
+
+
+def answer(task_id: str, step: str) -> WaitLoopState:
+    if step == "awaiting":
+        return WaitLoopState(
+            task_id=task_id, status=Status.PROCESSING, wait_seconds=1, await_callback=True
+        )
+    return WaitLoopState(task_id=task_id, status=Status(step))
