@@ -88,7 +88,7 @@ def handle_record(record: SQSRecord) -> None:
         if wait is not None:
             upload_queue().requeue(record.body, wait)
     except Exception:
-        logger.exception("the message goes back to the queue")
+        logger.exception("the message failed and goes back to the queue")
         raise
 
 

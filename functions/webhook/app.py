@@ -50,6 +50,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
         webhook_receiver().receive(request.raw_path, request.headers, body)
     except ForgedCallback as error:
-        logger.warning("refused", reason=str(error))
+        logger.warning("a callback was refused", reason=str(error))
         return {"statusCode": 401}
     return {"statusCode": 200}

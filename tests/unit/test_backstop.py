@@ -10,7 +10,7 @@ from tests.world import World, accepted
 
 @pytest.fixture
 def upload(world: World) -> Upload:
-    """A picture that the vendor is at work on."""
+    """An upload that the vendor is processing."""
     upload = world.upload(jpeg())
     world.answers = [accepted("p1")]
     world.submitter().submit(upload)

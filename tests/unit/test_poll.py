@@ -27,7 +27,7 @@ OUTPUT = f"{BASE_URL}/out.png"
 
 @pytest.fixture
 def task(world: World) -> Task:
-    """A task that the vendor is at work on."""
+    """A task that the vendor is processing."""
     upload = world.upload(jpeg(40, 30), "a b/ü+%.jpg")
     world.answers = [accepted("p1")]
     world.submitter().submit(upload)
@@ -261,7 +261,7 @@ def test_the_deadline_counts_from_the_submit(world: World, task: Task) -> None:
 
     world.pass_time(1)
 
-    with pytest.raises(TimedOut, match="no result 600 s after"):
+    with pytest.raises(TimedOut, match="no result within 600 s"):
         world.poller().poll(task.task_id)
 
 

@@ -276,7 +276,7 @@ class Stage(World):
             case "limited":
                 return refused(429)
             case "refused":
-                return refused(400, "this picture is of no use")
+                return refused(400, "this image is invalid")
             case "broken":
                 return refused(500)
             case "dead":

@@ -124,7 +124,7 @@ def test_over_budget_waits_for_the_next_day_and_says_so(world: World) -> None:
     task = world.task(upload)
     assert (task.status, task.code, task.attempt) == (Status.QUEUED, "over_budget", 0)
     assert task.submit_after == datetime(2026, 11, 21, tzinfo=UTC)
-    assert task.reason == "the day's budget of $0.01 is spent; it goes on at 00:00 UTC"
+    assert task.reason == "the day's budget of $0.01 is spent; submits resume at 00:00 UTC"
     assert world.requests == []
 
     world.pass_time(12 * 60 * 60)

@@ -37,7 +37,7 @@ def receiver(world: World) -> WebhookReceiver:
 
 @pytest.fixture
 def task(world: World) -> Task:
-    """A task that the vendor is at work on."""
+    """A task that the vendor is processing."""
     return task_that_is(world, Status.PROCESSING)
 
 

@@ -1,4 +1,4 @@
-"""Poll a task: ask the vendor how it stands and save the picture once it is there."""
+"""Poll a task: ask the vendor how it stands and save the output once it is there."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -39,7 +39,7 @@ class Poller:
     clock: Callable[[], datetime]
 
     def poll(self, task_id: str) -> WaitLoopState:
-        """Look once. Raises a `Failed` if the task is over without a picture.
+        """Look once. Raises a `Failed` if the task is over without an output.
 
         Any other error of this project means that looking again may help.
         """
@@ -71,7 +71,9 @@ class Poller:
                 self.storage.save_png(task, blocks, check)
         finally:
             self.locks.release(task)
-        logger.info("saved", output_bytes=check.size, width=check.width, height=check.height)
+        logger.info(
+            "the output was saved", output_bytes=check.size, width=check.width, height=check.height
+        )
         inference_ms = round(prediction.timings.inference)
         # Published before it is written: a crash in between publishes twice, never not at all.
         self.events.publish(CutoutCompleted.of(task))
@@ -88,7 +90,7 @@ class Poller:
     def _wait(self, task: Task) -> WaitLoopState:
         now, limit = self.clock(), self.settings.deadline_seconds
         if now >= task.deadline(limit):
-            raise TimedOut(f"the vendor had no result {limit} s after it took the picture")
+            raise TimedOut(f"timed out: the vendor had no result within {limit} s")
         return _result(task, self.schedule.wait(task, now))
 
 

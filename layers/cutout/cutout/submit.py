@@ -62,7 +62,7 @@ class Submitter:
         try:
             return self._step(task)
         except StatusChanged:
-            # Another delivery of the same event is at work; look later whether it finished.
+            # Another delivery of the same event is being worked on; look later whether it finished.
             return self._lease
 
     def _step(self, task: Task) -> timedelta | None:
@@ -87,7 +87,7 @@ class Submitter:
             return None
         if left := self._wait_for_slot(task):
             return left
-        # Lent before the write-ahead: between that and the POST nothing else may fail.
+        # Presigned before the write-ahead: between that and the POST nothing else may fail.
         url = self.storage.presign(task, self.settings.presign_seconds)
         try:
             charge = self.governor.charge(options.model, self.clock())
@@ -157,7 +157,7 @@ class Submitter:
         """A sender holds the task until its lease ends; a sender that died may have sent it."""
         if left := _remaining(task.lease_until, self.clock()):
             return left
-        lost = AnswerLost("the function ended while it was sending; it may have been accepted")
+        lost = AnswerLost("the function timed out or was killed; the submit may be accepted")
         return self._settle(self._move(task, Status.UNCERTAIN, lost))
 
     def _settle(self, task: Task) -> timedelta | None:
@@ -193,7 +193,7 @@ class Submitter:
             # After a callback there is nothing to wait for.
             first_wait = 0 if task.called_back_at else self.schedule.wait(task, self.clock())
         self.wait_loop.start(task, first_wait)
-        logger.info("the vendor is at work", prediction_id=task.prediction_id)
+        logger.info("processing started", prediction_id=task.prediction_id)
 
     def _move(
         self, task: Task, to: Status, error: CutoutError, **changes: Unpack[TaskChanges]

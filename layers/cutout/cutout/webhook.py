@@ -56,7 +56,7 @@ class SigningSecret:
             self._fetched_at = now  # before the fetch: one that fails counts too
             self._value = self.fetch()
         if not self._value:
-            raise VendorUnavailable("the vendor did not tell the webhook secret a moment ago")
+            raise VendorUnavailable("the webhook secret could not be read within the last minute")
         return self._value
 
 

@@ -167,14 +167,14 @@ def unreachable(**_: Any) -> None:
 def test_a_read_without_an_answer_is_a_service_error(s3: "S3Client", storage: Storage) -> None:
     upload = put(s3, b"first")
     s3.meta.events.register("before-send.s3.GetObject", unreachable)
-    with pytest.raises(ServiceError, match="did not return the upload"):
+    with pytest.raises(ServiceError, match="failed to read the upload"):
         storage.open(upload).read()
 
 
 def test_a_refused_read_is_a_service_error(s3: "S3Client", storage: Storage) -> None:
     upload = put(s3, b"first")
     s3.meta.events.register_first("before-send.s3.GetObject", denied)
-    with pytest.raises(ServiceError, match="did not return the upload"):
+    with pytest.raises(ServiceError, match="failed to read the upload"):
         storage.open(upload).read()
 
 
@@ -366,7 +366,7 @@ def test_a_save_without_an_answer_is_a_service_error(
 ) -> None:
     task = make_task(put(s3, b"source"))
     s3.meta.events.register(f"before-send.s3.{call}", unreachable)
-    with pytest.raises(ServiceError, match=f"did not take the output of task {task.task_id}"):
+    with pytest.raises(ServiceError, match=f"failed to save the output of task {task.task_id}"):
         save(storage, task, in_blocks(PNG))
 
 

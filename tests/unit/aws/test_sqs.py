@@ -47,5 +47,5 @@ def test_sqs_takes_no_longer_delay_than_15_minutes() -> None:
 
 def test_a_queue_that_is_not_there_is_a_service_error(aws: boto3.Session) -> None:
     queue = UploadQueue(aws.client("sqs"), "https://sqs.eu-central-1.amazonaws.com/1/none")
-    with pytest.raises(ServiceError, match="did not take the message back"):
+    with pytest.raises(ServiceError, match="failed to take the message"):
         queue.requeue(BODY, timedelta(seconds=1))

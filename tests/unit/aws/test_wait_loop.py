@@ -97,7 +97,7 @@ def test_another_attempt_has_another_execution(client: "SFNClient", machine: str
 
 
 def test_a_machine_that_is_not_there_is_a_service_error(client: "SFNClient", machine: str) -> None:
-    with pytest.raises(ServiceError, match="no execution was started"):
+    with pytest.raises(ServiceError, match="failed to start task"):
         WaitLoop(client, f"{machine}-gone").start(make_task(), first_wait=2)
 
 

@@ -65,10 +65,10 @@ def test_a_header_may_be_far_into_the_file() -> None:
     [
         (b"%PDF-1.7\n" + bytes(100), "looks like application/pdf"),
         (HEIC, "looks like image/heic"),
-        (SVG, "is not a picture that can be recognised"),
-        (b"just some text", "is not a picture that can be recognised"),
-        (b"\x00" * 100, "is not a picture that can be recognised"),
-        (b"", "is not a picture that can be recognised"),
+        (SVG, "is not an image that can be recognised"),
+        (b"just some text", "is not an image that can be recognised"),
+        (b"\x00" * 100, "is not an image that can be recognised"),
+        (b"", "is not an image that can be recognised"),
     ],
     ids=["pdf", "heic", "svg", "text", "zeros", "empty"],
 )

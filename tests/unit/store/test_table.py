@@ -22,7 +22,7 @@ def test_what_is_not_there_is_none(world: World) -> None:
 def test_an_item_is_put_once(world: World) -> None:
     world.table.put_new({"task_id": "t", "count": 1})
 
-    with pytest.raises(ConditionFailed, match="the condition on t does not hold"):
+    with pytest.raises(ConditionFailed, match="the condition of a write to t failed"):
         world.table.put_new({"task_id": "t", "count": 2})
     assert world.table.get("t") == {"task_id": "t", "count": 1}
 
@@ -54,7 +54,7 @@ def test_an_update_whose_condition_fails_changes_nothing(world: World) -> None:
 def test_trouble_of_the_service_is_told_as_such(world: World) -> None:
     missing = Table(world.dynamodb, "no-such-table")
 
-    with pytest.raises(ServiceError, match="DynamoDB did not serve t"):
+    with pytest.raises(ServiceError, match="DynamoDB failed on t"):
         missing.get("t")
     with pytest.raises(ServiceError):
         missing.put_new({"task_id": "t"})

@@ -184,7 +184,7 @@ def test_what_is_neither_a_url_nor_base64_is_a_bad_output(output: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://cdn.test:port/", "https://cdn.test/\x00", "https://[::1"])
 def test_a_url_that_is_none_is_a_bad_output(url: str) -> None:
-    with pytest.raises(BadOutput, match="is of no use"):
+    with pytest.raises(BadOutput, match="is invalid"):
         download(Host(found()), url)
 
 
@@ -192,7 +192,7 @@ def test_a_host_name_that_is_none_is_a_bad_output() -> None:
     def as_the_system_does(host: str, _port: int) -> str:
         return host.encode("idna").decode()  # what getaddrinfo does first
 
-    with pytest.raises(BadOutput, match="is no host name"):
+    with pytest.raises(BadOutput, match="is not a valid host name"):
         download(Host(found()), f"https://{'a' * 64}.test/out.png", as_the_system_does)
 
 

@@ -32,6 +32,6 @@ class EventBus:
         try:
             answer = self._client.put_events(Entries=[entry])
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError("EventBridge could not be reached, or refused the event") from error
+            raise ServiceError("EventBridge failed or refused the event") from error
         if answer["FailedEntryCount"]:
             raise ServiceError("EventBridge refused the event")

@@ -1,4 +1,4 @@
-"""S3: read an upload in ranges, lend it to the vendor, stream a result into the output bucket."""
+"""S3: read an upload in ranges, presign it for the vendor, stream the output into its bucket."""
 
 import io
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Storage:
                 Config=_ONE_PART_AT_A_TIME,
             )
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"S3 did not take the output of task {task.task_id}") from error
+            raise ServiceError(f"S3 failed to save the output of task {task.task_id}") from error
 
     def _carried_over(self, task: Task) -> dict[str, Any]:
         """The source's metadata and tags; none if it has been deleted, for the result is paid."""
@@ -78,7 +78,7 @@ class Storage:
 
 
 class _RangeReader(io.RawIOBase):
-    """Random access to an object, so that a header is found without fetching the picture."""
+    """Random access to an object, so that a header is found without fetching the whole object."""
 
     def __init__(self, client: "S3Client", upload: ObjectRevision) -> None:
         self._client = client
@@ -125,9 +125,9 @@ def _translated_errors() -> Iterator[None]:
             raise SourceGone(
                 "the object was deleted or replaced before it was sent; upload it again"
             ) from error
-        raise ServiceError("S3 did not return the upload") from error
+        raise ServiceError("S3 failed to read the upload") from error
     except BotoCoreError as error:
-        raise ServiceError("S3 did not return the upload") from error
+        raise ServiceError("S3 failed to read the upload") from error
 
 
 class _CheckedStream(io.RawIOBase):

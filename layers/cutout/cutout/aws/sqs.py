@@ -31,4 +31,4 @@ class UploadQueue:
         try:
             self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay)
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError("SQS did not take the message back") from error
+            raise ServiceError("SQS failed to take the message") from error

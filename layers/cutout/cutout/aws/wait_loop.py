@@ -36,7 +36,7 @@ class WaitLoop:
         except self._client.exceptions.ExecutionAlreadyExists:
             return
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"no execution was started for task {task.task_id}") from error
+            raise ServiceError(f"Step Functions failed to start task {task.task_id}") from error
 
     def wake(self, token: str) -> None:
         """End the wait that a task token belongs to, if it still lasts."""
@@ -46,4 +46,4 @@ class WaitLoop:
         except (gone.TaskTimedOut, gone.TaskDoesNotExist, gone.InvalidToken):
             return  # its timer was faster, and the loop is polling anyway
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError("Step Functions did not take the token") from error
+            raise ServiceError("Step Functions refused the token") from error

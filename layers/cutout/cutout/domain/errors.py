@@ -17,8 +17,8 @@ CutoutError
 │   └── VendorUnreachable
 ├── AnswerLost              the request was sent and nobody knows whether it was accepted
 ├── VendorUnavailable       a question to the vendor got no usable answer; asking again is free
-├── OutputUnavailable       the finished picture could not be downloaded this time
-├── Failed                  the task is over without a picture
+├── OutputUnavailable       the output could not be downloaded this time
+├── Failed                  the task is over without an output
 │   ├── RequestRefused
 │   ├── PredictionFailed
 │   ├── PredictionNotFound
@@ -61,7 +61,7 @@ class Rejected(CutoutError):
 
 
 class UnsupportedFormat(Rejected):
-    """The object is not a picture in a format that the vendor takes."""
+    """The object is not an image in a format that the vendor takes."""
 
 
 class UploadTooLarge(Rejected):
@@ -69,7 +69,7 @@ class UploadTooLarge(Rejected):
 
 
 class TooManyPixels(Rejected):
-    """The picture has more pixels than the stack allows."""
+    """The image has more pixels than the stack allows."""
 
 
 class KeyTooLong(Rejected):
@@ -120,7 +120,7 @@ class OverBudget(NotNow):
 
 
 class VendorUnreachable(NotNow):
-    """No connection to the vendor came about, so nothing was sent."""
+    """Could not connect to the vendor, so nothing was sent."""
 
 
 class AnswerLost(CutoutError):
@@ -138,7 +138,7 @@ class OutputUnavailable(CutoutError):
 
 
 class Failed(CutoutError):
-    """The task is over without a picture."""
+    """The task is over without an output."""
 
 
 class RequestRefused(Failed):
@@ -158,7 +158,7 @@ class PredictionMissing(Failed):
 
 
 class OutputGone(Failed):
-    """The output's URL is no longer served."""
+    """The output's URL was not found or has expired."""
 
 
 class OutputBlocked(Failed):

@@ -44,13 +44,13 @@ class ImageHeader:
 
 
 def identify(file: BinaryIO) -> ImageHeader:
-    """Tell what picture a file holds, from its headers alone.
+    """Tell what image a file holds, from its headers alone.
 
     Raises `UnsupportedFormat`; errors of the file's own reads pass through.
     """
     kind = filetype.guess(file.read(_HEAD_BYTES))
     if kind is None or kind.mime not in FORMATS:
-        found = f"looks like {kind.mime}" if kind else "is not a picture that can be recognised"
+        found = f"looks like {kind.mime}" if kind else "is not an image that can be recognised"
         raise UnsupportedFormat(f"the object {found}; upload one of {SUPPORTED}")
     name = FORMATS[kind.mime]
     file.seek(0)
@@ -83,11 +83,11 @@ def check_bytes(size: int, max_megabytes: int) -> None:
         )
 
 
-def check_pixels(picture: ImageHeader, max_megapixels: int) -> None:
+def check_pixels(image: ImageHeader, max_megapixels: int) -> None:
     """Raise `TooManyPixels` for more pixels than the stack allows."""
-    if picture.width * picture.height > max_megapixels * 1_000_000:
+    if image.width * image.height > max_megapixels * 1_000_000:
         raise TooManyPixels(
-            f"the picture has {picture.width} x {picture.height} pixels and the stack allows "
+            f"the image has {image.width} x {image.height} pixels and the stack allows "
             f"{max_megapixels} megapixels; make it smaller or raise MaxMegapixels"
         )
 

@@ -1,4 +1,4 @@
-"""Under which key a picture's cut-out appears."""
+"""Under which key an upload's output appears."""
 
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -27,5 +27,5 @@ def check_output_key(key: str) -> None:
     if size > MAX_KEY_BYTES:
         raise KeyTooLong(
             f"the output's key would have {size} bytes and S3 allows {MAX_KEY_BYTES}; "
-            "upload the picture under a shorter key"
+            "upload the object under a shorter key"
         )

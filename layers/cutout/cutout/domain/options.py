@@ -22,7 +22,7 @@ class Options(BaseModel):
 def overridden(
     defaults: Options, metadata: Mapping[str, str], allowed_models: Collection[str]
 ) -> Options:
-    """The defaults with an object's wishes. Raises `BadOverride` for one that cannot be granted."""
+    """The defaults with an object's overrides. Raises `BadOverride` for one that is not allowed."""
     model = metadata.get(MODEL, defaults.model)
     if model != defaults.model and model not in allowed_models:
         allowed = ", ".join(sorted({defaults.model, *allowed_models}))

@@ -1,7 +1,7 @@
-"""When may the next picture be sent: the vendor's plan and the user's budget.
+"""When may the next image be sent: the vendor's plan and the user's budget.
 
 One item holds both. Slots are handed out at the plan's rate by moving `next_slot` on; the day's
-budget is charged when a picture is really sent, so that one that waits past midnight is the next
+budget is charged when an image is really sent, so that one that waits past midnight is the next
 day's. Nothing here counts what is in flight, so nothing can leak.
 """
 
@@ -36,7 +36,7 @@ class Charge:
 class Governor:
     """The plan's rate and the budget in USD a day; 0 stands for no limit.
 
-    `price` tells what one picture costs with a model, in USD.
+    `price` tells what one image costs with a model, in USD.
     """
 
     table: Table
@@ -45,7 +45,7 @@ class Governor:
     price: Callable[[str], Decimal]
 
     def slot(self, held: datetime | None, now: datetime) -> datetime:
-        """From when on a picture may be sent: the slot it holds, or else the next free one.
+        """From when on an image may be sent: the slot it holds, or else the next free one.
 
         A slot that was handed out before the vendor pushed back is worth nothing any more.
         """
@@ -70,7 +70,7 @@ class Governor:
         self._try("SET next_slot = :later", "next_slot < :later", {":later": later})
 
     def charge(self, model: str, now: datetime) -> Charge:
-        """Take a picture's price out of the day's budget. Raises `OverBudget`."""
+        """Take an image's price out of the day's budget. Raises `OverBudget`."""
         if not self.daily_budget:
             return Charge(_day(now), 0)
         charge, budget = Charge(_day(now), _micros(self.price(model))), _micros(self.daily_budget)
@@ -82,15 +82,15 @@ class Governor:
                 or self._spend(charge, budget)
             ):
                 return charge
-            why = "is spent; it goes on at 00:00 UTC"
+            why = "is spent; submits resume at 00:00 UTC"
         else:
-            why = f"is less than one picture costs (${charge.price / _MILLION}); raise DailyBudget"
+            why = f"is less than one image costs (${charge.price / _MILLION}); raise DailyBudget"
         raise OverBudget(
             f"the day's budget of ${self.daily_budget} {why}", _seconds_to_midnight(now)
         )
 
     def refund(self, charge: Charge) -> None:
-        """Give back what was charged for a picture that was not accepted."""
+        """Give back what was charged for an image that was not accepted."""
         if charge.price:
             values = {":day": charge.day, ":price": charge.price}
             condition = "spent_on = :day AND spent >= :price"

@@ -123,7 +123,7 @@ class Ledger:
         try:
             return Task.model_validate(self._table.update(task_id, expression, **how))
         except ConditionFailed as error:
-            raise StatusChanged(f"task {task_id} was moved by somebody else") from error
+            raise StatusChanged(f"conflict: task {task_id} has moved on meanwhile") from error
 
 
 def _assignments(item: Item, names: list[str]) -> tuple[str, dict[str, str], Item]:

@@ -85,9 +85,9 @@ class Table:
         try:
             yield
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            raise ConditionFailed(f"the condition on {key} does not hold") from error
+            raise ConditionFailed(f"the condition of a write to {key} failed") from error
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"DynamoDB did not serve {key}") from error
+            raise ServiceError(f"DynamoDB failed on {key}") from error
 
 
 def _key(key: str) -> dict[str, Any]:

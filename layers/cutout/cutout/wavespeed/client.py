@@ -69,7 +69,7 @@ class WaveSpeed:
     def submit(
         self, image_url: str, options: Options, webhook_url: str | None = None
     ) -> Prediction:
-        """Have the picture behind a URL processed; this costs money, so it is sent once.
+        """Have the image behind a URL processed; this costs money, so it is sent once.
 
         In sync mode the answer takes as long as the model, and may already hold the result.
         Raises a `NotNow` or `RequestRefused` if nothing was accepted, and `AnswerLost` if that
@@ -88,17 +88,19 @@ class WaveSpeed:
                 timeout=_SYNC_TIMEOUT if options.sync else _TIMEOUT,
             )
         except _NEVER_SENT as error:
-            raise VendorUnreachable("no connection to the WaveSpeed API came about") from error
+            raise VendorUnreachable(f"the submit {_happened(error)}") from error
         except httpx.HTTPError as error:
             raise AnswerLost(
-                f"the submit was sent and no answer came ({type(error).__name__})"
+                f"the submit {_happened(error)}; whether it was accepted is unknown"
             ) from error
         reply = _Reply.of(response)
         _refuse(reply)
         try:
             return Prediction.model_validate(reply.data)
         except ValidationError as error:
-            raise AnswerLost("the submit was answered without a prediction") from error
+            raise AnswerLost(
+                "the submit was answered without a prediction; whether it was accepted is unknown"
+            ) from error
 
     def result(self, prediction_id: str) -> Prediction:
         """Ask how a prediction stands, once: whoever needs the result asks again anyway.
@@ -107,11 +109,11 @@ class WaveSpeed:
         """
         reply = self._read_once(f"predictions/{prediction_id}/result")
         if reply.code == HTTPStatus.NOT_FOUND:
-            raise PredictionNotFound(f"the vendor does not know prediction {prediction_id}")
+            raise PredictionNotFound(f"the vendor did not find prediction {prediction_id}")
         try:
             return Prediction.model_validate(reply.data)
         except ValidationError as error:
-            raise VendorUnavailable("the vendor's answer holds no prediction") from error
+            raise VendorUnavailable("the vendor's answer has no prediction") from error
 
     def webhook_secret(self) -> str:
         """The secret that webhooks are signed with. Raises as `result` does."""
@@ -119,16 +121,16 @@ class WaveSpeed:
         try:
             return WebhookSecret.model_validate(reply.data).secret
         except ValidationError as error:
-            raise VendorUnavailable("the vendor's answer holds no webhook secret") from error
+            raise VendorUnavailable("the vendor's answer has no webhook secret") from error
 
     def price(self, model: str) -> Price:
-        """What one picture costs with a model. Raises as `result` does."""
+        """What one image costs with a model. Raises as `result` does."""
         body = PriceRequest(model_id=model).model_dump()
         reply = self._read("model/price", method="POST", json=body)
         try:
             return Price.model_validate(reply.data)
         except ValidationError as error:
-            raise VendorUnavailable("the vendor's answer holds no price") from error
+            raise VendorUnavailable("the vendor's answer has no price") from error
 
     def _read(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
         """Ask up to three times, for nobody else asks again for a price or a secret."""
@@ -143,14 +145,23 @@ class WaveSpeed:
         try:
             response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise VendorUnavailable(
-                f"the vendor could not be asked ({type(error).__name__})"
-            ) from error
+            raise VendorUnavailable(f"the request {_happened(error)}") from error
         reply = _Reply.of(response)
         _refuse_credentials_and_pace(reply)
         if reply.code != HTTPStatus.NOT_FOUND and reply.code >= HTTPStatus.BAD_REQUEST:
             raise VendorUnavailable(f"the vendor answered {reply.code}")
         return reply
+
+
+def _happened(error: httpx.HTTPError) -> str:
+    """What became of a request, without its URL."""
+    if isinstance(error, _NEVER_SENT):
+        what = "could not connect to the vendor"
+    elif isinstance(error, httpx.TimeoutException):
+        what = "timed out"
+    else:
+        what = "failed: the connection to the vendor broke"
+    return f"{what} ({type(error).__name__})"
 
 
 class _Envelope(BaseModel):
@@ -217,7 +228,7 @@ def _refuse(reply: _Reply) -> None:
 def _refuse_credentials_and_pace(reply: _Reply) -> None:
     if reply.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise Unauthorized(
-            f"the vendor refuses the API key ({reply.code}); put a valid key into the secret"
+            f"the vendor refused the API key ({reply.code}); put a valid key into the secret"
         )
     if reply.code == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited("the vendor's rate limit is reached", reply.retry_after)

@@ -108,7 +108,7 @@ class Prediction(BaseModel):
 
 
 class SubmitRequest(BaseModel):
-    """The body of a submit: `image` is the URL of the picture."""
+    """The body of a submit: `image` is its URL."""
 
     image: str
     enable_base64_output: bool = False

@@ -1,4 +1,4 @@
-"""Download a finished picture from wherever the vendor says it is, and from nowhere else.
+"""Download an output from wherever the vendor says it is, and from nowhere else.
 
 An output URL comes from outside, so it is not trusted: https only, and no private, loopback or
 link-local address, checked on the very address that is connected to, at every redirect. The one
@@ -58,7 +58,7 @@ class _PublicHosts(httpx.BaseTransport):
         except OSError as error:
             raise OutputUnavailable(f"the output's host {url.host} was not found") from error
         except UnicodeError as error:  # of the codec that makes ASCII of host names
-            raise BadOutput(f"the output's host {url.host} is no host name") from error
+            raise BadOutput(f"the output's host {url.host} is not a valid host name") from error
         if not _is_public(address):
             raise OutputBlocked(f"the output's host {url.host} is not a public address")
         return address
@@ -97,7 +97,7 @@ class Outputs:
                 _check_status(response)
                 yield from response.iter_raw(BLOCK_BYTES)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-            raise BadOutput(f"the output's URL is of no use ({type(error).__name__})") from error
+            raise BadOutput(f"the output's URL is invalid ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise OutputUnavailable(
                 f"the output could not be downloaded ({type(error).__name__})"
@@ -131,6 +131,6 @@ def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def _check_status(response: httpx.Response) -> None:
     if response.status_code in _GONE:
-        raise OutputGone(f"the output is no longer served ({response.status_code})")
+        raise OutputGone(f"the output was not found or has expired ({response.status_code})")
     if not response.is_success:
         raise OutputUnavailable(f"the output's host answered {response.status_code}")

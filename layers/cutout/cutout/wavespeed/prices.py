@@ -1,4 +1,4 @@
-"""What a picture costs, by the vendor's own word."""
+"""What an image costs, by the vendor's own word."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Prices:
     _known: dict[str, tuple[Decimal, datetime]] = field(default_factory=dict)
 
     def of(self, model: str) -> Decimal:
-        """One picture's price in USD. Raises a `NotNow` when the key is missing or refused."""
+        """One image's price in USD. Raises a `NotNow` when the key is missing or refused."""
         now = self.clock()
         if model not in self._known or now - self._known[model][1] >= MAX_AGE:
             self._known[model] = (self._ask(model), now)
@@ -32,7 +32,11 @@ class Prices:
         try:
             price = self.wavespeed.price(model)
         except (VendorUnavailable, RateLimited) as error:
-            logger.warning("the price is not known", reason=str(error), fallback=str(self.fallback))
+            logger.warning(
+                "the price could not be read, the fallback is used",
+                reason=str(error),
+                fallback=str(self.fallback),
+            )
             return self.fallback
         paid = price.price if price.discounted_price is None else price.discounted_price
         return Decimal(str(paid))
