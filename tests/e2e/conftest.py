@@ -18,7 +18,7 @@ from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout_local.stack import LocalStack, local_stack
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 HIDDEN = "5"  # seconds that a failed message stays away; the template's 900 are too many to wait
 

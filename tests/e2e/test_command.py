@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import photo
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 CUTOUT = Path(sys.executable).with_name("cutout")
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from cutout.domain.tasks import Status
 from tests.e2e.conftest import HIDDEN, Stack, event_of, photo
-from tests.pictures import encode
-from tests.waiting import wait_for
+from tests.support.images import encode
+from tests.support.waiting import wait_for
 
 KEYS = [
     "photo.jpg",

@@ -7,7 +7,7 @@ import pytest
 from cutout.domain.tasks import Status
 from cutout_cli.operate import NothingToRetry, Operator, on_this_machine
 from tests.e2e.conftest import Stack, event_of, photo
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

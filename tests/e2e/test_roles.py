@@ -11,7 +11,7 @@ from cutout_local.aws import Call, required_actions
 from cutout_local.aws.template import to_cloudformation
 from cutout_local.stack import TEMPLATE, local_stack
 from tests.e2e.conftest import Stack, photo
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 # Allowed and not seen here, each for its reason.
 LAMBDA_ITSELF = {

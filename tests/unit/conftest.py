@@ -5,7 +5,7 @@ import pytest
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
-from tests.world import World
+from tests.support.world import World
 
 
 @pytest.fixture(autouse=True)

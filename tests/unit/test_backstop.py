@@ -4,8 +4,8 @@ from cutout.domain.errors import ServiceError, StatusChanged
 from cutout.domain.messages import Closed, Execution, ExecutionEnded
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from tests.pictures import jpeg
-from tests.world import World, accepted
+from tests.support.images import jpeg
+from tests.support.world import World, accepted
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from functions.backstop import app as backstop
 from functions.poll import app as poll
 from functions.submit import app as submit
 from functions.webhook import app as webhook
-from tests.pictures import jpeg
+from tests.support.images import jpeg
+from tests.support.world import World, accepted, answer, refused
 from tests.unit.test_settings import BACKSTOP, POLL, SUBMIT, WEBHOOK
-from tests.world import World, accepted, answer, refused
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",

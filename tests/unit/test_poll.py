@@ -19,8 +19,17 @@ from cutout.domain.errors import (
 )
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
-from tests.pictures import jpeg, png
-from tests.world import BASE_URL, WEBHOOK_URL, Reply, World, accepted, answer, download, refused
+from tests.support.images import jpeg, png
+from tests.support.world import (
+    BASE_URL,
+    WEBHOOK_URL,
+    Reply,
+    World,
+    accepted,
+    answer,
+    download,
+    refused,
+)
 
 OUTPUT = f"{BASE_URL}/out.png"
 

@@ -12,8 +12,8 @@ from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from functions.submit import app
-from tests.pictures import jpeg
-from tests.world import Reply, World, accepted, answer, refused
+from tests.support.images import jpeg
+from tests.support.world import Reply, World, accepted, answer, refused
 
 NO_MACHINE = "arn:aws:states:us-east-1:1:stateMachine:no"
 LOST = httpx.ReadTimeout("no answer")

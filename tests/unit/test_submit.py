@@ -7,8 +7,8 @@ import pytest
 from cutout.domain.errors import ServiceError
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
-from tests.pictures import jpeg
-from tests.world import NOW, World, accepted, refused
+from tests.support.images import jpeg
+from tests.support.world import NOW, World, accepted, refused
 
 
 def test_an_upload_is_sent_once_and_its_wait_loop_started(world: World) -> None:

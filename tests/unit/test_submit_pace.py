@@ -11,8 +11,8 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.governor import KEY, LATENESS
 from cutout.submit import Submitter
-from tests.pictures import jpeg
-from tests.world import NOW, World, accepted, answer, refused
+from tests.support.images import jpeg
+from tests.support.world import NOW, World, accepted, answer, refused
 
 GAP = (timedelta(minutes=1) + LATENESS) / 2
 LOST = httpx.ReadTimeout("no answer")

@@ -12,8 +12,8 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.submit import Submitter
 from cutout.webhook import WebhookReceiver
-from tests.pictures import jpeg
-from tests.world import (
+from tests.support.images import jpeg
+from tests.support.world import (
     MODEL,
     NOW,
     WEBHOOK_URL,

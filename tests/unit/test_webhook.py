@@ -12,8 +12,8 @@ from cutout.domain.errors import ForgedCallback, ServiceError, StatusChanged, Ve
 from cutout.domain.messages import callback_url
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.webhook import WebhookReceiver
-from tests.factories import make_task
-from tests.world import (
+from tests.support.factories import make_task
+from tests.support.world import (
     MODEL,
     NOW,
     TABLE,

@@ -12,8 +12,8 @@ import pytest
 from cutout.domain.errors import VendorUnavailable
 from cutout.domain.tasks import Status, Task
 from functions.webhook import app as webhook
-from tests.factories import make_task
-from tests.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed
+from tests.support.factories import make_task
+from tests.support.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",

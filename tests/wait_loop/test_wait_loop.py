@@ -19,7 +19,7 @@ from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout_local.aws import LocalAws
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 HOUR = 3600

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from cutout.aws.events import EventBus
 from cutout.domain.errors import ServiceError
 from cutout.domain.messages import CutoutFailed
-from tests.factories import make_task, make_upload
+from tests.support.factories import make_task, make_upload
 
 
 def events_that_match(

@@ -16,8 +16,8 @@ from cutout.domain.errors import BadOutput, OutputUnavailable, ServiceError, Sou
 from cutout.domain.images import PngCheck, identify
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
-from tests import pictures
-from tests.factories import INPUT, OUTPUT, make_task, make_upload
+from tests.support import images as pictures
+from tests.support.factories import INPUT, OUTPUT, make_task, make_upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.errors import ServiceError
 from cutout.domain.tasks import Status
-from tests.factories import NOON, make_task
+from tests.support.factories import NOON, make_task
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -18,7 +18,7 @@ from cutout.domain.errors import (
     UploadTooLarge,
 )
 from cutout.domain.images import ImageHeader, PngCheck, check_bytes, check_pixels, identify
-from tests import pictures
+from tests.support import images as pictures
 
 PNG = pictures.png()
 PLENTY = 100_000_000

@@ -16,8 +16,8 @@ from cutout.domain.messages import (
     upload_message,
 )
 from cutout.domain.tasks import AttemptId
-from tests import events
-from tests.factories import make_task, make_upload
+from tests.support import events
+from tests.support.factories import make_task, make_upload
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.schedule import BETTER, DISTRIBUTIONS, Draw, compare, verdict
 from cutout.domain.schedule import LONGEST, SHORTEST, Schedule, next_wait
 from cutout.domain.tasks import Status
-from tests.factories import NOON, make_task
+from tests.support.factories import NOON, make_task
 
 FALLBACK = {"webhook_fallback_seconds": 60}
 

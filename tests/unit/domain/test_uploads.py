@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from cutout.domain.messages import ObjectCreated
 from cutout.domain.uploads import Upload
-from tests import events
-from tests.factories import make_upload
+from tests.support import events
+from tests.support.factories import make_upload
 
 
 def upload_of(name: str) -> Upload:

@@ -9,7 +9,7 @@ import pytest
 from cutout.domain.errors import OverBudget
 from cutout.store.governor import KEY, LATENESS, SLOW_FOR, Charge, Governor
 from cutout.store.table import Item, Table
-from tests.world import MODEL, NOW, TABLE, World
+from tests.support.world import MODEL, NOW, TABLE, World
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)

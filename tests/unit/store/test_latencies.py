@@ -1,6 +1,6 @@
 from cutout.store.latencies import Latencies
-from tests.factories import MODEL, make_task
-from tests.world import World
+from tests.support.factories import MODEL, make_task
+from tests.support.world import World
 
 
 def test_nothing_is_known_at_first(world: World) -> None:

@@ -8,7 +8,7 @@ from cutout.domain.tasks import Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from tests.world import NOW, TABLE, World
+from tests.support.world import NOW, TABLE, World
 
 UPLOAD = Upload(bucket="uploads", key="a b/ü+%.jpg", version_id="v1", etag="e", size=5)
 

@@ -8,9 +8,9 @@ from cutout.domain.messages import WaitLoopState
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.output_locks import OutputLocks
-from tests.factories import make_task, make_upload
-from tests.pictures import jpeg, png
-from tests.world import BASE_URL, NOW, World, accepted, answer, download
+from tests.support.factories import make_task, make_upload
+from tests.support.images import jpeg, png
+from tests.support.world import BASE_URL, NOW, World, accepted, answer, download
 
 UNTIL = NOW.replace(minute=5)
 

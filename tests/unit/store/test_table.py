@@ -4,7 +4,7 @@ import pytest
 
 from cutout.domain.errors import ConditionFailed, ServiceError
 from cutout.store.table import Table
-from tests.world import World
+from tests.support.world import World
 
 
 def test_plain_values_read_back_as_they_were_written(world: World) -> None:

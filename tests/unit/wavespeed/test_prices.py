@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from cutout.domain.errors import Unauthorized
-from tests.world import MODEL, World, answer, refused
+from tests.support.world import MODEL, World, answer, refused
 
 
 def price(world: World, **data: Any) -> Decimal:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-_FOLDER = Path(__file__).parent.parent / "events"
+_FOLDER = Path(__file__).parents[2] / "events"
 
 OBJECT_CREATED = sorted(path.stem for path in _FOLDER.glob("object-created-*.json"))
 """The names of all uploads as EventBridge delivers them."""

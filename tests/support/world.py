@@ -35,7 +35,7 @@ from cutout.wavespeed.outputs import Outputs
 from cutout.wavespeed.prices import Prices
 from cutout.webhook import SigningSecret, WebhookReceiver
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BASE_URL = "https://vendor.test"
 WEBHOOK_URL = "https://webhook.test/"

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 
-from tests.world import NOW, TABLE
+from tests.support.world import NOW, TABLE
 
 Item = dict[str, Any]
 

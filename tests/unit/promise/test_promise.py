@@ -2,11 +2,11 @@
 
 For every object there is exactly one task with one plain answer; no upload is lost; nothing is paid
 twice unless the operator said so. The code under test is the real one, from the handlers' calls
-down to the clients; see `tests/unit/fakes.py` for what stands in their place.
+down to the clients; see `tests/support/fakes.py` for what stands in their place.
 
 A run in CI is short and always the same. To look further:
 
-    CUTOUT_PROMISES=20000 pytest tests/unit/test_promise.py --timeout=0
+    CUTOUT_PROMISES=20000 pytest tests/unit/promise/test_promise.py --timeout=0
 """
 
 import json
@@ -41,8 +41,7 @@ from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wavespeed.contract import sign_webhook
 from functions.submit.app import handle_message
-from tests.pictures import jpeg, png
-from tests.unit.fakes import (
+from tests.support.fakes import (
     S3,
     SQS,
     DynamoDB,
@@ -54,7 +53,8 @@ from tests.unit.fakes import (
     Run,
     States,
 )
-from tests.world import BASE_URL, NOW, TABLE, World, accepted, answer, download, refused
+from tests.support.images import jpeg, png
+from tests.support.world import BASE_URL, NOW, TABLE, World, accepted, answer, download, refused
 
 EXAMPLES = int(os.environ.get("CUTOUT_PROMISES", "0"))
 SECRET = "whsec_0123456789abcdef"
@@ -66,7 +66,7 @@ MOST_UPLOADS = 5
 PHOTO = jpeg()
 PICTURES = [png(4 + number, 3) for number in range(MOST_UPLOADS)]
 ASL = yaml.safe_load(
-    (Path(__file__).parents[2] / "statemachine" / "wait_loop.asl.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "statemachine" / "wait_loop.asl.yaml").read_text(encoding="utf-8")
 )["States"]
 
 ACCEPTED, LOST_AFTER, LOST_BEFORE, REFUSED = "accepted", "lost after", "lost before", "refused"
