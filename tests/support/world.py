@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
@@ -35,6 +35,9 @@ from cutout.wavespeed.outputs import Outputs
 from cutout.wavespeed.prices import Prices
 from cutout.webhook import SigningSecret, WebhookReceiver
 
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BASE_URL = "https://vendor.test"
@@ -57,62 +60,22 @@ Reply = httpx.Response | BaseException
 Answer = Reply | Callable[[httpx.Request], Reply]
 
 
-class World:
-    """Two buckets, the ledger, the bus, the state machine, and a clock that stands still.
+class Pipeline:
+    """The pipeline's real code between these clients, and a clock that stands still.
 
-    `answers` are what the vendor answers one request after the other: responses, errors to raise,
-    or functions that make them. `requests` are what it was asked, `woken` the task tokens that
-    were sent to Step Functions.
+    A subclass answers for the vendor.
     """
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self, *, s3: Any, dynamodb: Any, states: Any, events: Any, machine: str) -> None:
         self.now = NOW
-        self.answers: list[Answer] = []
-        self.requests: list[httpx.Request] = []
-        self.woken: list[str] = []
-        self.s3 = session.client("s3")
-        self.dynamodb = session.client("dynamodb")
-        self.states = session.client("stepfunctions")
-        self.events = session.client("events")
-        self.sqs = session.client("sqs")
-        here: Any = {"LocationConstraint": self.s3.meta.region_name}
-        for bucket in ("uploads", "cutouts"):
-            self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=here)
-        self.s3.put_bucket_versioning(
-            Bucket="uploads", VersioningConfiguration={"Status": "Enabled"}
-        )
-        self.create_table()
-        self.machine = self._create_machine()
-        self.announced_url = self._listen_to_bus()
-        self.table = Table(self.dynamodb, TABLE)
+        self.s3 = s3
+        self.dynamodb = dynamodb
+        self.states = states
+        self.events = events
+        self.machine = machine
+        self.table = Table(dynamodb, TABLE)
         self.ledger = Ledger(self.table)
-        self.storage = Storage(self.s3)
-        # moto's plain Step Functions take any token and tell nobody.
-        self.states.meta.events.register(
-            "provide-client-params.sfn.SendTaskSuccess",
-            lambda params, **_: self.woken.append(params["taskToken"]),
-        )
-
-    def create_table(self) -> None:
-        """The template's own table."""
-        properties = _table_properties()
-        used = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        self.dynamodb.create_table(TableName=TABLE, **{name: properties[name] for name in used})
-
-    def upload(self, body: bytes, key: str = "a/cat.jpg", **metadata: str) -> Upload:
-        """Put an object into the input bucket; what its event would say.
-
-        `metadata` is the user's; underscores in names stand for dashes.
-        """
-        named = {name.replace("_", "-"): value for name, value in metadata.items()}
-        answer = self.s3.put_object(Bucket="uploads", Key=key, Body=body, Metadata=named)
-        return Upload(
-            bucket="uploads",
-            key=key,
-            version_id=answer["VersionId"],
-            etag=answer["ETag"].strip('"'),
-            size=len(body),
-        )
+        self.storage = Storage(s3)
 
     def submitter(self, **settings: Any) -> Submitter:
         values = {
@@ -197,24 +160,6 @@ class World:
     def task(self, upload: Upload) -> Task:
         return self.ledger.get(upload.task_id)
 
-    def executions(self) -> list[str]:
-        """The names of all executions that were started."""
-        listed = self.states.list_executions(stateMachineArn=self.machine)["executions"]
-        return [execution["name"] for execution in listed]
-
-    def first_input(self, task: Task) -> dict[str, Any]:
-        """What the execution of the task's attempt was started with."""
-        arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{task.execution_name}"
-        started: dict[str, Any] = json.loads(
-            self.states.describe_execution(executionArn=arn)["input"]
-        )
-        return started
-
-    def announced(self) -> list[dict[str, Any]]:
-        """The events on the bus since the last look."""
-        answer = self.sqs.receive_message(QueueUrl=self.announced_url, MaxNumberOfMessages=10)
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
@@ -233,6 +178,87 @@ class World:
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        raise NotImplementedError
+
+
+class World(Pipeline):
+    """Two buckets, the ledger, the bus and the state machine in memory.
+
+    `answers` are what the vendor answers one request after the other: responses, errors to raise,
+    or functions that make them. `requests` are what it was asked, `woken` the task tokens that
+    were sent to Step Functions.
+    """
+
+    def __init__(self, session: boto3.Session) -> None:
+        self.answers: list[Answer] = []
+        self.requests: list[httpx.Request] = []
+        self.woken: list[str] = []
+        states = session.client("stepfunctions")
+        super().__init__(
+            s3=session.client("s3"),
+            dynamodb=session.client("dynamodb"),
+            states=states,
+            events=session.client("events"),
+            machine=_create_machine(states),
+        )
+        self.sqs = session.client("sqs")
+        self._create_buckets()
+        self.create_table()
+        self.announced_url = self._listen_to_bus()
+        # moto's plain Step Functions take any token and tell nobody.
+        self.states.meta.events.register(
+            "provide-client-params.sfn.SendTaskSuccess",
+            lambda params, **_: self.woken.append(params["taskToken"]),
+        )
+
+    def _create_buckets(self) -> None:
+        here: Any = {"LocationConstraint": self.s3.meta.region_name}
+        for bucket in ("uploads", "cutouts"):
+            self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=here)
+        self.s3.put_bucket_versioning(
+            Bucket="uploads", VersioningConfiguration={"Status": "Enabled"}
+        )
+
+    def create_table(self) -> None:
+        """The template's own table."""
+        properties = _table_properties()
+        used = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+        self.dynamodb.create_table(TableName=TABLE, **{name: properties[name] for name in used})
+
+    def upload(self, body: bytes, key: str = "a/cat.jpg", **metadata: str) -> Upload:
+        """Put an object into the input bucket; what its event would say.
+
+        `metadata` is the user's; underscores in names stand for dashes.
+        """
+        named = {name.replace("_", "-"): value for name, value in metadata.items()}
+        answer = self.s3.put_object(Bucket="uploads", Key=key, Body=body, Metadata=named)
+        return Upload(
+            bucket="uploads",
+            key=key,
+            version_id=answer["VersionId"],
+            etag=answer["ETag"].strip('"'),
+            size=len(body),
+        )
+
+    def executions(self) -> list[str]:
+        """The names of all executions that were started."""
+        listed = self.states.list_executions(stateMachineArn=self.machine)["executions"]
+        return [execution["name"] for execution in listed]
+
+    def first_input(self, task: Task) -> dict[str, Any]:
+        """What the execution of the task's attempt was started with."""
+        arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{task.execution_name}"
+        started: dict[str, Any] = json.loads(
+            self.states.describe_execution(executionArn=arn)["input"]
+        )
+        return started
+
+    def announced(self) -> list[dict[str, Any]]:
+        """The events on the bus since the last look."""
+        answer = self.sqs.receive_message(QueueUrl=self.announced_url, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         answer = self.answers.pop(0)
         if not isinstance(answer, httpx.Response | BaseException):
@@ -241,19 +267,20 @@ class World:
             raise answer
         return answer
 
-    def _create_machine(self) -> str:
-        return self.states.create_state_machine(
-            name="cutout",
-            definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
-            roleArn="arn:aws:iam::123456789012:role/machine",
-        )["stateMachineArn"]
-
     def _listen_to_bus(self) -> str:
         url = self.sqs.create_queue(QueueName="announced")["QueueUrl"]
         arn = f"arn:aws:sqs:{self.sqs.meta.region_name}:123456789012:announced"
         self.events.put_rule(Name="all", EventPattern=json.dumps({"source": ["cutout"]}))
         self.events.put_targets(Rule="all", Targets=[{"Id": "announced", "Arn": arn}])
         return url
+
+
+def _create_machine(states: "SFNClient") -> str:
+    return states.create_state_machine(
+        name="cutout",
+        definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+        roleArn="arn:aws:iam::123456789012:role/machine",
+    )["stateMachineArn"]
 
 
 def accepted(prediction_id: str = "p1", status: str = "created") -> httpx.Response:

@@ -143,7 +143,8 @@ def save(world: World, upload: Upload, picture: bytes) -> WaitLoopState:
 
 
 def in_bucket(world: World) -> bytes:
-    return world.s3.get_object(Bucket="cutouts", Key="a/cat.jpg.png")["Body"].read()
+    body: bytes = world.s3.get_object(Bucket="cutouts", Key="a/cat.jpg.png")["Body"].read()
+    return body
 
 
 def test_a_late_result_of_an_older_revision_replaces_nothing(

@@ -1,0 +1,311 @@
+"""The pipeline between an AWS of plain objects and a vendor that keeps books."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from cutout.aws.sqs import UploadQueue
+from cutout.domain.errors import CutoutError
+from cutout.domain.messages import ExecutionEnded, RetryRequest, upload_message
+from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.domain.uploads import Upload
+from cutout.wavespeed.contract import sign_webhook
+from functions.submit.app import handle_message
+from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
+from tests.support.images import jpeg
+from tests.support.world import Pipeline
+from tests.unit.promise.vendor import (
+    ACCEPTED,
+    CALLBACKS_AT,
+    NOT_BILLED,
+    NOTHING_ACCEPTED,
+    OUTPUTS,
+    PRICE,
+    REFUSED,
+    SECRET,
+    Posted,
+    Vendor,
+)
+from tests.unit.promise.wait_loops import WaitLoops
+
+VISIBILITY = timedelta(seconds=1080)
+GRACE = timedelta(seconds=600)
+IMAGES_A_DAY = 3
+IMAGE = jpeg()
+
+
+@dataclass
+class RetryWanted:
+    """A person asked to retry one attempt; it allows one more submit."""
+
+    task_id: str
+    attempt: int
+    pay_again: bool
+    used: bool = False
+
+
+@dataclass
+class Waiting:
+    """A message in the queue."""
+
+    body: str
+    visible_at: datetime
+
+
+class Stage(Pipeline):
+    """Objects, their events, and all functions.
+
+    Whatever is written is checked as it is written: the transitions, the order of the revisions,
+    and every submit against those before it.
+    """
+
+    def __init__(self, policy: str, *, webhook: bool) -> None:
+        self.policy = policy
+        self.functions = Functions()
+        dynamodb = DynamoDB(self.functions, self._moved)
+        s3, events = S3(self.functions, self._saved), Events(self.functions)
+        states = States(self.functions)
+        clients: dict[str, Any] = {"s3": s3, "dynamodb": dynamodb}
+        super().__init__(**clients, states=states, events=events, machine="machine")
+        self.vendor = Vendor(self.functions, self._sent)
+        self.objects: dict[tuple[str, str, str | None], bytes] = s3.versions
+        self.on_the_bus: list[dict[str, Any]] = events.announced
+        sqs: Any = SQS(self.functions, self._send)
+        self._requeue = UploadQueue(sqs, "queue").requeue
+        settings = {
+            "on_uncertain": policy,
+            "uncertain_grace_seconds": GRACE.seconds,
+            "webhook_url": CALLBACKS_AT if webhook else "",
+            "images_per_minute": 10,
+            "daily_budget": str(PRICE * IMAGES_A_DAY),
+        }
+        self._submitter, self._retrier = self.submitter(**settings), self.retrier(**settings)
+        self._receiver = self.webhook_receiver()
+        self._backstop = self.backstop()
+        poll = self.poller().poll
+        self.loops = WaitLoops(states, dynamodb, self.functions, self._clock, poll, self.close)
+        self.uploads: list[Upload] = []
+        self.queue: list[Waiting] = []
+        self.requests: list[RetryWanted] = []
+        self.retrying: list[str | None] = []
+        self.uncertain: dict[tuple[str, int], datetime] = {}
+        self.saved: set[int] = set()
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        return self.vendor.answer(request)
+
+    # ------------------------------------------------------------ the bucket and its queue
+
+    def put(self, key: str) -> None:
+        """A new revision of an object, and its event."""
+        number = len(self.uploads)
+        version, sequencer = f"v{number}", f"{number + 1:018X}"
+        self.objects["uploads", key, version] = IMAGE
+        self.uploads.append(
+            Upload(
+                bucket="uploads",
+                key=key,
+                version_id=version,
+                sequencer=sequencer,
+                etag="e",
+                size=len(IMAGE),
+            )
+        )
+        self.deliver_event(number)
+
+    def deliver_event(self, number: int) -> None:
+        upload = self.uploads[number]
+        created = {
+            "key": upload.key,
+            "size": upload.size,
+            "etag": upload.etag,
+            "version-id": upload.version_id,
+            "sequencer": upload.sequencer,
+        }
+        event = {"detail": {"bucket": {"name": upload.bucket}, "object": created}}
+        self._send(json.dumps(event), delay=0)
+
+    def request_retry(self, task: Task, *, pay_again: bool) -> None:
+        request = RetryWanted(task.task_id, task.attempt, pay_again)
+        self.requests.append(request)
+        body = RetryRequest.body(request.task_id, attempt=request.attempt, pay_again=pay_again)
+        for _ in range(2):  # the queue delivers at least once
+            self._send(body, delay=0)
+
+    def visible(self) -> list[Waiting]:
+        return [message for message in self.queue if message.visible_at <= self.now]
+
+    def deliver(self, message: Waiting, run: Run) -> None:
+        """One run of the submit function, and what the queue makes of it."""
+        self.queue.remove(message)
+        again = Waiting(message.body, self.now + VISIBILITY)
+        try:
+            with self.functions.running(run):
+                wait = self._handle(message.body)
+                if wait is not None:
+                    self._requeue(message.body, wait)
+        except (Killed, CutoutError):
+            self.queue.append(again)
+
+    def _handle(self, body: str) -> timedelta | None:
+        message = upload_message(body)
+        reopened = message.detail.task_id if isinstance(message, RetryRequest) else None
+        self.retrying.append(reopened)
+        try:
+            return handle_message(body, self._submitter, self._retrier)
+        finally:
+            self.retrying.pop()
+
+    def _send(self, body: str, delay: int) -> None:
+        self.queue.append(Waiting(body, self.now + timedelta(seconds=delay)))
+
+    # ------------------------------------------------------------ the vendor
+
+    def _sent(self, number: int, outcome: str) -> Posted:
+        task = self.task(self.uploads[number])
+        assert task.status is Status.SUBMITTING, "sent without being written ahead"
+        posted = Posted(task.task_id, task.attempt, outcome, self.now)
+        self._check_payment(posted)
+        return posted
+
+    def _check_payment(self, posted: Posted) -> None:
+        earlier = [post for post in self.vendor.posts if post.task_id == posted.task_id]
+        assert posted.attempt not in {post.attempt for post in earlier}, "one attempt, two submits"
+        today = [
+            post
+            for post in self.vendor.posts
+            if post.at.date() == self.now.date() and post.outcome not in NOT_BILLED
+        ]
+        assert len(today) < IMAGES_A_DAY, "over the day's budget"
+        if not earlier or earlier[-1].outcome in NOTHING_ACCEPTED:
+            return
+        last = earlier[-1]
+        since = self.uncertain.get((last.task_id, last.attempt))
+        if self.policy == "resubmit" and since and self.now - since >= GRACE:
+            return
+        request = next((w for w in self.requests if self._allows(w, last)), None)
+        assert request, f"sent again after {last}, and nobody asked for it"
+        request.used = True
+
+    def _allows(self, request: RetryWanted, last: Posted) -> bool:
+        known_to_be_over = last.outcome == REFUSED or (
+            last.prediction_id in self.vendor.predictions
+            and self.vendor.predictions[last.prediction_id].status == "failed"
+        )
+        return (
+            not request.used
+            and request.task_id == last.task_id
+            and request.attempt >= last.attempt
+            and (request.pay_again or known_to_be_over)
+        )
+
+    def call_back(self, prediction_id: str, run: Run) -> None:
+        """A signed callback; the vendor sends it again unless it was taken."""
+        known = self.vendor.predictions[prediction_id]
+        body = json.dumps({"id": prediction_id, "status": known.status}).encode()
+        timestamp = int(self.now.timestamp())
+        headers = {
+            "webhook-id": "m",
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign_webhook(SECRET, "m", timestamp, body),
+        }
+        known.told = False
+        try:
+            with self.functions.running(run):
+                self._receiver.receive(f"/{known.callback}", headers, body)
+            known.told = True
+        except (Killed, CutoutError):
+            return
+
+    def close(self, event: dict[str, Any], run: Run) -> bool:
+        """One run of the backstop; whether it came to its end."""
+        try:
+            with self.functions.running(run):
+                self._backstop.close(ExecutionEnded.model_validate(event).detail)
+        except (Killed, CutoutError):
+            return False
+        return True
+
+    # ------------------------------------------------------------ what is checked at each write
+
+    def _moved(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        if "status" not in after:
+            return
+        task = Task.model_validate({n: next(iter(v.values())) for n, v in _flat(after).items()})
+        left = Status(before["status"]["S"]) if before else None
+        if left and left.ended and task.status is not left:
+            assert task.task_id in self.retrying, f"{left} was left for {task.status}"
+            assert task.status in REOPENINGS[left]
+        if task.status is Status.UNCERTAIN and left is not Status.UNCERTAIN:
+            self.uncertain[task.task_id, task.attempt] = self.now
+        if task.status is Status.COMPLETED:
+            number = self.number(task)
+            assert number in self.saved, "completed without its PNG"
+            assert self._in_bucket(task.output_key) >= number
+
+    def _saved(self, key: str, body: bytes) -> None:
+        number = OUTPUTS.index(body)
+        assert key == f"{self.uploads[number].key}.png", "an image under another's key"
+        assert number >= self._in_bucket(key), "an older revision replaced a newer one"
+        self.saved.add(number)
+
+    def _in_bucket(self, key: str) -> int:
+        body = self.objects.get(("cutouts", key, None))
+        return OUTPUTS.index(body) if body else -1
+
+    def number(self, task: Task) -> int:
+        return [upload.task_id for upload in self.uploads].index(task.task_id)
+
+    def rows(self) -> list[Task]:
+        """The tasks of all uploads that have one; the others' events must still be on their way."""
+        rows = []
+        for upload in self.uploads:
+            if self.table.get(upload.task_id):
+                rows.append(self.task(upload))
+            else:
+                assert any(str(upload.sequencer) in message.body for message in self.queue), "lost"
+        return rows
+
+    # ------------------------------------------------------------ after the storm
+
+    def calm_down(self) -> None:
+        """Everything works and everything arrives, until nothing is left to do."""
+        self.vendor.reply = ACCEPTED
+        for _ in range(2000):
+            self._calm_round()
+            if not (self.queue or self.loops.running() or self.loops.ended):
+                return
+            self.now += timedelta(seconds=30 if self.loops.running() else 900)
+        raise AssertionError("it never comes to rest")
+
+    def _calm_round(self) -> None:
+        self.vendor.end_all()
+        for prediction_id, known in list(self.vendor.predictions.items()):
+            if known.callback and not known.told:
+                self.call_back(prediction_id, Run())
+        for message in self.visible():
+            self.deliver(message, Run())
+        for execution in self.loops.running():
+            self.loops.step(execution, Run())
+        self.loops.ended = [event for event in self.loops.ended if not self.close(event, Run())]
+
+    def audit(self) -> None:
+        """The promise, once nothing is left to do."""
+        held = {Status.UNCERTAIN} if self.policy == "hold" else set()
+        events = ((event["task_id"], event.get("code")) for event in self.on_the_bus)
+        told = set(events)
+        for row in self.rows():
+            assert row.status.ended or row.status in held, row
+            # A refusal is written first: better an event is lost than a task uncertain.
+            if row.code not in {"request_refused", "superseded"} and row.status.ended:
+                assert (row.task_id, row.code) in told, row
+        assert len(self.rows()) == len(self.uploads)
+
+
+def _flat(item: dict[str, Any]) -> dict[str, Any]:
+    """The item with its one map, `entered_at`, in plain form."""
+    entered = {name: time["S"] for name, time in item["entered_at"]["M"].items()}
+    return item | {"entered_at": {"M": entered}}

@@ -1,0 +1,73 @@
+"""A function is killed before each of its calls in turn, and nothing is lost or left untold."""
+
+import pytest
+
+from cutout.domain.tasks import Status
+from tests.support.fakes import Run
+from tests.unit.promise.stage import Stage
+from tests.unit.promise.vendor import ACCEPTED, REFUSED
+
+MOST_CALLS = 20  # no function makes as many on these ways
+
+
+def stage(reply: str = ACCEPTED) -> Stage:
+    """An upload whose event is in the queue."""
+    stage = Stage("resubmit", webhook=False)
+    stage.vendor.reply = reply
+    stage.put("a")
+    return stage
+
+
+def submitted() -> Stage:
+    """An upload that waits for its first poll."""
+    ready = stage()
+    ready.deliver(ready.visible()[0], Run())
+    (execution,) = ready.loops.running()
+    while execution.state != "Poll":
+        ready.now = max(ready.now, execution.until)
+        ready.loops.step(execution, Run())
+    return ready
+
+
+def settled(stage: Stage) -> Status:
+    stage.calm_down()
+    stage.audit()
+    (row,) = stage.rows()
+    return row.status
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_submit_that_is_killed_is_completed_later(kill_at: int) -> None:
+    killed = stage()
+    killed.deliver(killed.visible()[0], Run(kill_at))
+
+    assert settled(killed) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_poll_that_is_killed_while_it_saves_is_completed_and_told(kill_at: int) -> None:
+    killed = submitted()
+    killed.vendor.end_all()
+    killed.loops.step(killed.loops.running()[0], Run(kill_at))
+
+    assert settled(killed) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_failure_is_told_however_often_its_close_is_killed(kill_at: int) -> None:
+    failed = submitted()
+    failed.vendor.processing()[0].status = "failed"
+    (execution,) = failed.loops.running()
+    failed.loops.step(execution, Run())
+    assert execution.state == "Close"
+    failed.loops.step(execution, Run(kill_at))
+
+    assert settled(failed) is Status.FAILED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_refusal_that_is_killed_is_failed_or_settled(kill_at: int) -> None:
+    refused = stage(REFUSED)
+    refused.deliver(refused.visible()[0], Run(kill_at))
+
+    assert settled(refused) in {Status.FAILED, Status.COMPLETED}
