@@ -24,7 +24,7 @@ from cutout_local.wavespeed.tasks import Clock, utc_now
 DESCRIPTION = f"""
 Speaks the HTTP contract of WaveSpeedAI's background remover, and removes backgrounds.
 
-{faults.__doc__}
+{faults.DESCRIPTION}
 """
 
 

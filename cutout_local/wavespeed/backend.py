@@ -8,7 +8,7 @@ from cutout.wavespeed.contract import PredictionStatus, SubmitRequest
 from cutout_local.wavespeed.account import Account
 from cutout_local.wavespeed.contract import MODEL_NOT_FOUND
 from cutout_local.wavespeed.errors import BadRequest, NotFound
-from cutout_local.wavespeed.faults import Asked, Faults
+from cutout_local.wavespeed.faults import Faults, RequestedFaults
 from cutout_local.wavespeed.media import Fetcher, is_web_url, web_client
 from cutout_local.wavespeed.pool import CutOut
 from cutout_local.wavespeed.runner import Background, Runner
@@ -41,7 +41,7 @@ class Backend:
         self._client = web_client(settings.fetch_timeout, settings.max_redirects, transport)
         fetcher = Fetcher(self._client, settings.fetch_timeout, settings.max_image_bytes)
         self._webhooks = Webhooks(self._client, self.faults, settings)
-        self._announcements = Background()
+        self._deliveries = Background()
         self._runner = Runner(fetcher, cut_out, self.faults, settings.workers, self._on_end)
 
     def model(self, model_id: str) -> Model:
@@ -51,7 +51,8 @@ class Backend:
         except KeyError as error:
             raise BadRequest(MODEL_NOT_FOUND) from error
 
-    def check(self, request: SubmitRequest, webhook: str | None) -> None:
+    @staticmethod
+    def check(request: SubmitRequest, webhook: str | None) -> None:
         """Raise `BadRequest` unless all URLs are URLs."""
         if not is_web_url(request.image):
             raise BadRequest("image: not an http or https URL")
@@ -64,7 +65,7 @@ class Backend:
         request: SubmitRequest,
         base_url: str,
         webhook: str | None,
-        asked: Asked,
+        asked: RequestedFaults,
     ) -> Task:
         """Bill a task and begin it; raise a `Refusal` and bill nothing."""
         now = self._clock()
@@ -105,12 +106,12 @@ class Backend:
         else:
             self.account.refund(task.price)
             task.refunded = True
-        self._announcements.spawn(self._webhooks.announce(task))
+        self._deliveries.spawn(self._webhooks.send(task))
 
     async def stop(self) -> None:
         """Leave all work where it is and answer whoever waits for it."""
         await self._runner.stop()
-        await self._announcements.stop()
+        await self._deliveries.stop()
 
     async def close(self) -> None:
         """Stop, and let the connections go."""

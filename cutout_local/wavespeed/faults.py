@@ -6,66 +6,23 @@ Two ways to ask for them:
   holds for the whole task, wherever the fault acts: `output-truncated` truncates every download
   of that task's output. On any other request it holds for that request.
 - For the server, `PUT /_faults` with a list of rules, which replaces the list before:
-  `[{"fault": "result-server-error", "times": 2, "match": "cat.jpg"}]`. A rule strikes wherever its
-  fault acts, until it has struck `times` times (not given: without end), each time with
-  `probability` (1), on tasks whose image's URL path contains `match`. The dice are thrown from
-  `seed`, the image's path and how often this rule met this path before, so that the order of
-  requests changes nothing. `GET /_faults` tells how often each rule has struck.
+  `[{"fault": "result-server-error", "times": 2, "match": "cat.jpg"}]`. A rule fires wherever its
+  fault acts, until it has fired `times` times (not given: without end), each time with
+  `probability` (1), on tasks whose image's URL path contains `match`. Chance comes from
+  `seed`, the image's path and how often this rule saw this path before, so that the order of
+  requests changes nothing. `GET /_faults` tells how often each rule has fired, as `struck`.
 
-`seconds` is how long `task-slow` and those named late take (5 if not given). Where several strike
-one submit, poll or download, the first in this list wins.
-
-On the submit:
-
-- `submit-dropped`: the connection is reset, nothing was accepted
-- `submit-rate-limited`: 429, nothing accepted
-- `submit-no-credits`: 400, nothing accepted
-- `submit-server-error`: 500, nothing accepted
-- `submit-bad-gateway`: 502 in HTML, nothing accepted
-- `submit-accepted-dropped`: accepted, then the connection is reset
-- `submit-accepted-gateway-timeout`: accepted, 504 in HTML
-- `submit-accepted-late`: accepted, answered after `seconds`
-
-On the task:
-
-- `task-slow`: takes `seconds` more
-- `task-never-ends`: stays in processing
-- `task-fails`: ends as failed
-- `task-cancelled`: ends with the status of this name
-- `task-timeout`
-- `task-deleted`
-- `task-unknown-status`: a status nobody knows, until it has ended
-
-On the result and its alias:
-
-- `result-dropped`: the connection is reset
-- `result-rate-limited`: 429
-- `result-server-error`: 500
-- `result-bad-gateway`: 502 in HTML
-
-On the download of the output:
-
-- `output-expired`: 404
-- `output-truncated`: the connection breaks off in the middle
-- `output-incomplete`: a whole answer that holds half the PNG
-- `output-wrong-bytes`: no PNG at all
-- `output-no-alpha`: a PNG of the same size without transparency
-- `output-private-redirect`: 302 to a link-local address
-
-On the webhook:
-
-- `webhook-lost`: never sent
-- `webhook-late`: sent after `seconds`
-- `webhook-twice`: sent again after it was delivered
-- `webhook-forged`: one with a wrong signature that says failed comes first
+`seconds` is how long `task-slow` and those named late take (5 if not given). Where several fire
+on one submit, poll or download, the first in the list below wins.
 """
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import groupby
+from typing import NamedTuple, Self
 
 import httpx
 from pydantic import BaseModel, Field, ValidationError
@@ -78,41 +35,64 @@ MAX_SECONDS = 86_400.0
 
 
 class Fault(StrEnum):
-    """What can go wrong, in the order of precedence; the module says what each does."""
+    """What can go wrong, in the order of precedence; each says what it does."""
 
-    SUBMIT_DROPPED = "submit-dropped"
-    SUBMIT_RATE_LIMITED = "submit-rate-limited"
-    SUBMIT_NO_CREDITS = "submit-no-credits"
-    SUBMIT_SERVER_ERROR = "submit-server-error"
-    SUBMIT_BAD_GATEWAY = "submit-bad-gateway"
-    SUBMIT_ACCEPTED_DROPPED = "submit-accepted-dropped"
-    SUBMIT_ACCEPTED_GATEWAY_TIMEOUT = "submit-accepted-gateway-timeout"
-    SUBMIT_ACCEPTED_LATE = "submit-accepted-late"
-    TASK_SLOW = "task-slow"
-    TASK_NEVER_ENDS = "task-never-ends"
-    TASK_FAILS = "task-fails"
-    TASK_CANCELLED = "task-cancelled"
-    TASK_TIMEOUT = "task-timeout"
-    TASK_DELETED = "task-deleted"
-    TASK_UNKNOWN_STATUS = "task-unknown-status"
-    RESULT_DROPPED = "result-dropped"
-    RESULT_RATE_LIMITED = "result-rate-limited"
-    RESULT_SERVER_ERROR = "result-server-error"
-    RESULT_BAD_GATEWAY = "result-bad-gateway"
-    OUTPUT_EXPIRED = "output-expired"
-    OUTPUT_TRUNCATED = "output-truncated"
-    OUTPUT_INCOMPLETE = "output-incomplete"
-    OUTPUT_WRONG_BYTES = "output-wrong-bytes"
-    OUTPUT_NO_ALPHA = "output-no-alpha"
-    OUTPUT_PRIVATE_REDIRECT = "output-private-redirect"
-    WEBHOOK_LOST = "webhook-lost"
-    WEBHOOK_LATE = "webhook-late"
-    WEBHOOK_TWICE = "webhook-twice"
-    WEBHOOK_FORGED = "webhook-forged"
+    sentence: str
+
+    def __new__(cls, name: str, sentence: str) -> Self:
+        fault = str.__new__(cls, name)
+        fault._value_ = name
+        fault.sentence = sentence
+        return fault
+
+    SUBMIT_DROPPED = "submit-dropped", "the connection is reset, nothing was accepted"
+    SUBMIT_RATE_LIMITED = "submit-rate-limited", "429, nothing accepted"
+    SUBMIT_NO_CREDITS = "submit-no-credits", "400, nothing accepted"
+    SUBMIT_SERVER_ERROR = "submit-server-error", "500, nothing accepted"
+    SUBMIT_BAD_GATEWAY = "submit-bad-gateway", "502 in HTML, nothing accepted"
+    SUBMIT_ACCEPTED_DROPPED = "submit-accepted-dropped", "accepted, then the connection is reset"
+    SUBMIT_ACCEPTED_GATEWAY_TIMEOUT = "submit-accepted-gateway-timeout", "accepted, 504 in HTML"
+    SUBMIT_ACCEPTED_LATE = "submit-accepted-late", "accepted, answered after `seconds`"
+    TASK_SLOW = "task-slow", "takes `seconds` more"
+    TASK_NEVER_ENDS = "task-never-ends", "stays in processing"
+    TASK_FAILS = "task-fails", "ends as failed"
+    TASK_CANCELLED = "task-cancelled", "ends with the status of this name"
+    TASK_TIMEOUT = "task-timeout", "ends with the status of this name"
+    TASK_DELETED = "task-deleted", "ends with the status of this name"
+    TASK_UNKNOWN_STATUS = "task-unknown-status", "a status nobody knows, until it has ended"
+    RESULT_DROPPED = "result-dropped", "the connection is reset"
+    RESULT_RATE_LIMITED = "result-rate-limited", "429"
+    RESULT_SERVER_ERROR = "result-server-error", "500"
+    RESULT_BAD_GATEWAY = "result-bad-gateway", "502 in HTML"
+    OUTPUT_EXPIRED = "output-expired", "404"
+    OUTPUT_TRUNCATED = "output-truncated", "the connection breaks off in the middle"
+    OUTPUT_INCOMPLETE = "output-incomplete", "a whole answer that holds half the PNG"
+    OUTPUT_WRONG_BYTES = "output-wrong-bytes", "no PNG at all"
+    OUTPUT_NO_ALPHA = "output-no-alpha", "a PNG of the same size without transparency"
+    OUTPUT_PRIVATE_REDIRECT = "output-private-redirect", "302 to a link-local address"
+    WEBHOOK_LOST = "webhook-lost", "never sent"
+    WEBHOOK_LATE = "webhook-late", "sent after `seconds`"
+    WEBHOOK_TWICE = "webhook-twice", "sent again after it was delivered"
+    WEBHOOK_FORGED = "webhook-forged", "one with a wrong signature that says failed comes first"
+
+    @property
+    def area(self) -> str:
+        """Where it acts: `submit`, `task`, `result`, `output` or `webhook`."""
+        return self.partition("-")[0]
+
+
+def _described() -> Iterator[str]:
+    for area, faults in groupby(Fault, lambda fault: fault.area):
+        yield f"\nOn the {area}:\n"
+        yield from (f"- `{fault}`: {fault.sentence}" for fault in faults)
+
+
+DESCRIPTION = "\n".join([__doc__.rstrip(), *_described()])
+"""How to ask for faults, and what each does."""
 
 
 class FaultRule(BaseModel):
-    """When a fault strikes; see the module."""
+    """When a fault fires; see the module."""
 
     fault: Fault
     times: int | None = Field(default=None, ge=1)
@@ -123,17 +103,17 @@ class FaultRule(BaseModel):
 
 
 class FaultReport(FaultRule):
-    """A rule, and how often it has struck."""
+    """A rule, and how often it has fired."""
 
     struck: int = 0
 
 
-Asked = Mapping[Fault, float]
+RequestedFaults = Mapping[Fault, float]
 """Faults asked for by a header, with their seconds."""
 
 
-class Strike(NamedTuple):
-    """A fault that strikes, and its seconds."""
+class Triggered(NamedTuple):
+    """A fault that fires, and its seconds."""
 
     fault: Fault
     seconds: float
@@ -143,14 +123,14 @@ class Strike(NamedTuple):
 class _Rule:
     rule: FaultRule
     struck: int = 0
-    met: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
 
-    def strikes(self, path: str) -> bool:
+    def fires(self, path: str) -> bool:
         if self.rule.match not in path or self.struck == self.rule.times:
             return False
-        self.met[path] += 1
-        dice = random.Random(f"{self.rule.seed} {self.rule.fault} {path} {self.met[path]}")  # noqa: S311
-        hit = dice.random() < self.rule.probability
+        self.seen[path] += 1
+        rng = random.Random(f"{self.rule.seed} {self.rule.fault} {path} {self.seen[path]}")  # noqa: S311
+        hit = rng.random() < self.rule.probability
         self.struck += hit
         return hit
 
@@ -169,23 +149,23 @@ class Faults:
         """Return every rule with its count."""
         return [FaultReport(**rule.rule.model_dump(), struck=rule.struck) for rule in self._rules]
 
-    def strike(self, fault: Fault, image: str, asked: Asked) -> float | None:
-        """Return the seconds of `fault` if it strikes a task with this image URL, else None."""
+    def fires(self, fault: Fault, image: str, asked: RequestedFaults) -> float | None:
+        """Return the seconds of `fault` if it fires on a task with this image URL, else None."""
         if fault in asked:
             return asked[fault]
         path = image_path(image)
         for rule in self._rules:
-            if rule.rule.fault is fault and rule.strikes(path):
+            if rule.rule.fault is fault and rule.fires(path):
                 return rule.rule.seconds
         return None
 
-    def first(self, area: str, image: str, asked: Asked) -> Strike | None:
-        """Return the first fault that strikes in this area: `submit`, `result` or `output`."""
+    def first(self, area: str, image: str, asked: RequestedFaults) -> Triggered | None:
+        """Return the first fault that fires in this area: `submit`, `result` or `output`."""
         for fault in Fault:
-            if fault.startswith(f"{area}-"):
-                seconds = self.strike(fault, image, asked)
+            if fault.area == area:
+                seconds = self.fires(fault, image, asked)
                 if seconds is not None:
-                    return Strike(fault, seconds)
+                    return Triggered(fault, seconds)
         return None
 
 
@@ -194,7 +174,7 @@ def image_path(image: str) -> str:
     return httpx.URL(image).path
 
 
-def parse_header(value: str) -> Asked:
+def parse_header(value: str) -> RequestedFaults:
     """Read the header; raise `BadRequest` for what is no fault."""
     parts = filter(None, (part.strip() for part in value.split(",")))
     return dict(_parse_fault(part) for part in parts)

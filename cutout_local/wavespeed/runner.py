@@ -111,22 +111,22 @@ class Runner:
         self._on_end(task)
 
     async def _work(self, task: Task, source: Path) -> None:
-        strike = partial(self._faults.strike, image=task.request.image, asked=task.asked)
-        unknown = strike(Fault.TASK_UNKNOWN_STATUS) is not None
+        fires = partial(self._faults.fires, image=task.request.image, asked=task.asked)
+        unknown = fires(Fault.TASK_UNKNOWN_STATUS) is not None
         processing = PredictionStatus.UNKNOWN if unknown else PredictionStatus.PROCESSING
-        if strike(Fault.TASK_NEVER_ENDS) is not None:
+        if fires(Fault.TASK_NEVER_ENDS) is not None:
             task.status = processing
             await asyncio.Event().wait()
-        if strike(Fault.TASK_FAILS) is not None:
+        if fires(Fault.TASK_FAILS) is not None:
             raise ExecutionFailed("the model failed, as a fault asked it to")
         for fault, status in _ENDINGS.items():
-            if strike(fault) is not None:
+            if fires(fault) is not None:
                 raise Interrupted(status)
         await self._fetcher.fetch(task.request.image, source)
         async with self._workers:
             task.status = processing
             task.outcome = await self._cut_out(source, task.output)
-        await asyncio.sleep(strike(Fault.TASK_SLOW) or 0)
+        await asyncio.sleep(fires(Fault.TASK_SLOW) or 0)
         logger.info(
             "task %s: completed in %.0f ms, confidence %s (%s)",
             task.id,

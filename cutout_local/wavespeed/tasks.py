@@ -12,7 +12,7 @@ from pathlib import Path
 from cutout.wavespeed.contract import Links, Prediction, PredictionStatus, SubmitRequest, Timings
 from cutout_local.wavespeed.contract import History, HistoryRequest
 from cutout_local.wavespeed.errors import PredictionNotFound
-from cutout_local.wavespeed.faults import Asked
+from cutout_local.wavespeed.faults import RequestedFaults
 from cutout_local.wavespeed.worker import Outcome
 
 Clock = Callable[[], datetime]
@@ -35,7 +35,7 @@ class Task:
     base_url: str
     output: Path
     webhook: str | None = None
-    asked: Asked = field(default_factory=dict)
+    asked: RequestedFaults = field(default_factory=dict)
     status: PredictionStatus = PredictionStatus.CREATED
     error: str = ""
     code: int | None = None

@@ -45,7 +45,7 @@ class Uploads:
         self._max_bytes = max_bytes
         self._uploads: dict[str, Upload] = {}
 
-    def announce(self, filename: str, content_type: str | None, size: int | None) -> Upload:
+    def create(self, filename: str, content_type: str | None, size: int | None) -> Upload:
         """Prepare a place for a file; raise `BadRequest` if it is too large or of no known type."""
         kind = content_type or DEFAULT_TYPE
         if not _MEDIA_TYPE.fullmatch(kind):
@@ -64,7 +64,7 @@ class Uploads:
         size = await self._write(upload.path, chunks)
         if size > self._max_bytes or upload.size not in (None, size):
             self._storage.drop(upload.path)
-            raise BadRequest("the bytes that came are too many, or not as many as announced")
+            raise BadRequest("the bytes that came are too many, or not as many as said")
         upload.size, upload.received = size, True
         self._storage.keep(upload.path, self._clock())
 

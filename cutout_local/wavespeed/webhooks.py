@@ -35,18 +35,18 @@ class Webhooks:
         self._timeout = settings.webhook_timeout
         self._backoff = settings.webhook_backoff
 
-    async def announce(self, task: Task) -> None:
+    async def send(self, task: Task) -> None:
         """Send the bare prediction to the task's webhook, with what faults do to it."""
         if task.webhook is None:
             return
-        strike = partial(self._faults.strike, image=task.request.image, asked=task.asked)
+        fires = partial(self._faults.fires, image=task.request.image, asked=task.asked)
         prediction = task.prediction(task.output_urls)
-        if strike(Fault.WEBHOOK_FORGED) is not None:
+        if fires(Fault.WEBHOOK_FORGED) is not None:
             await self._deliver(task.webhook, _forged(prediction), secrets.token_hex(24))
-        if strike(Fault.WEBHOOK_LOST) is not None:
+        if fires(Fault.WEBHOOK_LOST) is not None:
             return
-        await asyncio.sleep(strike(Fault.WEBHOOK_LATE) or 0)
-        times = 1 if strike(Fault.WEBHOOK_TWICE) is None else 2
+        await asyncio.sleep(fires(Fault.WEBHOOK_LATE) or 0)
+        times = 1 if fires(Fault.WEBHOOK_TWICE) is None else 2
         message_id = new_id()
         for _ in range(times):
             await self._deliver(task.webhook, prediction, self._secret, message_id)
@@ -58,11 +58,11 @@ class Webhooks:
         for retry in range(RETRIES + 1):
             if retry:
                 await asyncio.sleep(self._backoff * 2 ** (retry - 1))
-            if await self._send(url, body, secret, message_id or new_id()):
+            if await self._post(url, body, secret, message_id or new_id()):
                 return
         logger.warning("task %s: the webhook was not taken", prediction.id)
 
-    async def _send(self, url: str, body: bytes, secret: str, message_id: str) -> bool:
+    async def _post(self, url: str, body: bytes, secret: str, message_id: str) -> bool:
         timestamp = int(time.time())
         headers = {
             "content-type": "application/json",

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends
 
 from cutout.wavespeed.contract import Price, PriceRequest, SubmitRequest, WebhookSecret
 from cutout_local.wavespeed.contract import Balance, Envelope, ModelInfo, UnitPrice
-from cutout_local.wavespeed.http import REFUSED, UNAUTHORIZED, BackendOf, require_key, success
+from cutout_local.wavespeed.routing import REFUSED, UNAUTHORIZED, BackendDep, require_key, success
 from cutout_local.wavespeed.settings import Model
 
 router = APIRouter(
@@ -16,13 +16,13 @@ router = APIRouter(
 
 
 @router.get("/balance")
-async def balance(backend: BackendOf) -> Envelope[Balance]:
+async def balance(backend: BackendDep) -> Envelope[Balance]:
     """Tell the credits left, in USD."""
     return success(Balance(balance=float(backend.account.balance)))
 
 
 @router.post("/model/price", responses=REFUSED)
-async def price(body: PriceRequest, backend: BackendOf) -> Envelope[Price]:
+async def price(body: PriceRequest, backend: BackendDep) -> Envelope[Price]:
     """Tell what one image costs, in USD."""
     model = backend.model(body.model_id)
     cost = float(model.price)
@@ -30,21 +30,21 @@ async def price(body: PriceRequest, backend: BackendOf) -> Envelope[Price]:
 
 
 @router.post("/model/pricing", responses=REFUSED)
-async def pricing(body: PriceRequest, backend: BackendOf) -> Envelope[UnitPrice]:
+async def pricing(body: PriceRequest, backend: BackendDep) -> Envelope[UnitPrice]:
     """Tell what one image costs, in the older form."""
     model = backend.model(body.model_id)
     return success(UnitPrice(model_id=model.id, unit_price=float(model.price)))
 
 
 @router.get("/models")
-async def models(backend: BackendOf) -> Envelope[list[ModelInfo]]:
+async def models(backend: BackendDep) -> Envelope[list[ModelInfo]]:
     """List the models that can be submitted to."""
     infos = [_info(model, order) for order, model in enumerate(backend.models.values())]
     return success(infos)
 
 
 @router.get("/webhook/secret")
-async def webhook_secret(backend: BackendOf) -> Envelope[WebhookSecret]:
+async def webhook_secret(backend: BackendDep) -> Envelope[WebhookSecret]:
     """Tell the key that webhooks are signed with."""
     return success(WebhookSecret(secret=backend.settings.webhook_secret))
 

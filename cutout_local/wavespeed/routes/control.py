@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from cutout.wavespeed.contract import PredictionStatus
 from cutout_local.wavespeed.faults import FaultReport, FaultRule, image_path
-from cutout_local.wavespeed.http import REFUSED, UNAUTHORIZED, BackendOf, require_key
+from cutout_local.wavespeed.routing import REFUSED, UNAUTHORIZED, BackendDep, require_key
 from cutout_local.wavespeed.tasks import Task
 
 router = APIRouter(
@@ -38,21 +38,21 @@ class Books(BaseModel):
 
 
 @router.get("/_books")
-async def books(backend: BackendOf) -> Books:
+async def books(backend: BackendDep) -> Books:
     """Tell every accepted task and what it cost."""
     entries = [_entry(task) for task in backend.tasks.all()]
     return Books(balance=float(backend.account.balance), tasks=entries)
 
 
 @router.get("/_faults")
-async def faults(backend: BackendOf) -> list[FaultReport]:
-    """Tell the rules, and how often each has struck."""
+async def faults(backend: BackendDep) -> list[FaultReport]:
+    """Tell the rules, and how often each has fired."""
     return backend.faults.report()
 
 
 @router.put("/_faults", responses=REFUSED)
 async def set_faults(
-    rules: Annotated[list[FaultRule], Body()], backend: BackendOf
+    rules: Annotated[list[FaultRule], Body()], backend: BackendDep
 ) -> list[FaultReport]:
     """Replace all rules. Without rules the server works."""
     backend.faults.replace(rules)

@@ -17,12 +17,12 @@ from cutout_local.wavespeed.contract import (
 )
 from cutout_local.wavespeed.errors import BadRequest, NotFound
 from cutout_local.wavespeed.faults import Fault
-from cutout_local.wavespeed.http import (
+from cutout_local.wavespeed.routing import (
     NOT_FOUND,
     REFUSED,
     UNAUTHORIZED,
-    AskedOf,
-    BackendOf,
+    BackendDep,
+    FaultsDep,
     Responses,
     base_url,
     require_key,
@@ -45,11 +45,11 @@ keyed = APIRouter(
 
 
 @keyed.post("/uploads", response_model_exclude_none=True)
-async def announce(
-    body: UploadRequest, request: Request, backend: BackendOf
+async def create_upload(
+    body: UploadRequest, request: Request, backend: BackendDep
 ) -> Envelope[UploadTicket]:
     """Tell where and how to PUT a file."""
-    upload = backend.uploads.announce(body.filename, body.content_type, body.size)
+    upload = backend.uploads.create(body.filename, body.content_type, body.size)
     url = _url(request, upload)
     instruction = UploadInstruction(
         method="PUT",
@@ -68,9 +68,9 @@ async def announce(
 
 
 @keyed.post("/upload/binary")
-async def upload_form(file: UploadFile, request: Request, backend: BackendOf) -> Envelope[Media]:
+async def upload_form(file: UploadFile, request: Request, backend: BackendDep) -> Envelope[Media]:
     """Take a file in a form, the older way."""
-    upload = backend.uploads.announce(file.filename or "upload", file.content_type, None)
+    upload = backend.uploads.create(file.filename or "upload", file.content_type, None)
     await backend.uploads.receive(upload, _chunks(file))
     media = Media(
         type=upload.type,
@@ -82,8 +82,8 @@ async def upload_form(file: UploadFile, request: Request, backend: BackendOf) ->
 
 
 @router.put("/media/{upload_id}", responses={**REFUSED, **NOT_FOUND})
-async def receive(upload_id: str, request: Request, backend: BackendOf) -> Response:
-    """Take the bytes of an announced file, with exactly the headers that were given for it."""
+async def receive(upload_id: str, request: Request, backend: BackendDep) -> Response:
+    """Take the bytes of a file, with exactly the headers that were given for it."""
     upload = backend.uploads.expected(upload_id)
     if request.headers.get("content-type") != upload.content_type:
         raise BadRequest("the Content-Type is not the one of the upload's headers")
@@ -107,7 +107,7 @@ _PNG: Responses = {
 
 
 @router.get("/media/{upload_id}", response_class=FileResponse, responses={**_BINARY, **NOT_FOUND})
-async def download_upload(upload_id: str, backend: BackendOf) -> Response:
+async def download_upload(upload_id: str, backend: BackendDep) -> Response:
     """Send an uploaded file."""
     upload = backend.uploads.find(upload_id)
     return FileResponse(upload.path, media_type=upload.content_type)
@@ -119,13 +119,13 @@ async def download_upload(upload_id: str, backend: BackendOf) -> Response:
     responses={**_PNG, **REFUSED, **NOT_FOUND},
 )
 async def download_output(
-    task_id: str, request: Request, backend: BackendOf, asked: AskedOf
+    task_id: str, request: Request, backend: BackendDep, asked: FaultsDep
 ) -> Response:
     """Send a finished PNG."""
     task = backend.output(task_id)
-    strike = backend.faults.first("output", task.request.image, {**task.asked, **asked})
-    if strike:
-        return await _faulty_output(strike.fault, task, request)
+    triggered = backend.faults.first("output", task.request.image, {**task.asked, **asked})
+    if triggered:
+        return await _faulty_output(triggered.fault, task, request)
     return FileResponse(task.output, media_type="image/png", headers=_confidence(task))
 
 

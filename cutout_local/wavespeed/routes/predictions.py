@@ -21,15 +21,15 @@ from cutout_local.wavespeed.contract import (
     TaskCode,
 )
 from cutout_local.wavespeed.faults import Fault
-from cutout_local.wavespeed.http import (
+from cutout_local.wavespeed.routing import (
     BROKEN,
     BUSY,
     LATE,
     NOT_FOUND,
     REFUSED,
     UNAUTHORIZED,
-    AskedOf,
-    BackendOf,
+    BackendDep,
+    FaultsDep,
     Responses,
     base_url,
     faulty_answer,
@@ -70,13 +70,13 @@ router = APIRouter(
     responses={**REFUSED, **NOT_FOUND, **BUSY, **BROKEN},
 )
 async def result(
-    task_id: str, request: Request, backend: BackendOf, asked: AskedOf
+    task_id: str, request: Request, backend: BackendDep, asked: FaultsDep
 ) -> Envelope[Prediction] | Response:
     """Tell where a task is, with its outputs once it has completed."""
     task = backend.tasks.find(task_id)
-    strike = backend.faults.first("result", task.request.image, {**task.asked, **asked})
-    if strike:
-        return faulty_answer(strike.fault, request)
+    triggered = backend.faults.first("result", task.request.image, {**task.asked, **asked})
+    if triggered:
+        return faulty_answer(triggered.fault, request)
     return success(task.prediction(await task.outputs()))
 
 
@@ -86,13 +86,13 @@ async def result(
     response_model_exclude_none=True,
     responses=REFUSED,
 )
-async def history(body: HistoryRequest, backend: BackendOf) -> Envelope[History]:
+async def history(body: HistoryRequest, backend: BackendDep) -> Envelope[History]:
     """List the tasks of the last days, newest first."""
     return success(backend.tasks.history(body))
 
 
 @router.post("/predictions/delete", response_model=Envelope[Deleted], responses=REFUSED)
-async def delete(body: DeleteRequest, backend: BackendOf) -> Envelope[Deleted]:
+async def delete(body: DeleteRequest, backend: BackendDep) -> Envelope[Deleted]:
     """Delete tasks that have ended, and their outputs."""
     return success(Deleted(deleted_count=backend.delete(body.ids)))
 
@@ -120,7 +120,7 @@ def submit_router(models: tuple[Model, ...]) -> APIRouter:
     return router
 
 
-async def _unknown_model(model_id: str, backend: BackendOf) -> None:
+async def _unknown_model(model_id: str, backend: BackendDep) -> None:
     backend.model(model_id)
 
 
@@ -128,22 +128,22 @@ def _submit_to(model: Model) -> Submit:
     async def submit(
         body: SubmitRequest,
         request: Request,
-        backend: BackendOf,
-        asked: AskedOf,
+        backend: BackendDep,
+        asked: FaultsDep,
         webhook: Annotated[str | None, Query(description="Is sent the ended prediction")] = None,
     ) -> Envelope[Prediction] | Response:
         """Accept and bill a task. Faults: header `x-cutout-fault`, see `PUT /_faults`."""
         if webhook and body.enable_base64_output:
             return JSONResponse(BareError(error=WEBHOOK_WITH_BASE64).model_dump(), 400)
         backend.check(body, webhook)
-        strike = backend.faults.first("submit", body.image, asked)
-        if strike and strike.fault not in ACCEPTED_FAULTS:
-            return faulty_answer(strike.fault, request)
+        triggered = backend.faults.first("submit", body.image, asked)
+        if triggered and triggered.fault not in ACCEPTED_FAULTS:
+            return faulty_answer(triggered.fault, request)
         task = backend.accept(model, body, base_url(request), webhook, asked)
-        if strike and strike.fault is Fault.SUBMIT_ACCEPTED_LATE:
-            await asyncio.sleep(strike.seconds)
-        elif strike:
-            return faulty_answer(strike.fault, request)
+        if triggered and triggered.fault is Fault.SUBMIT_ACCEPTED_LATE:
+            await asyncio.sleep(triggered.seconds)
+        elif triggered:
+            return faulty_answer(triggered.fault, request)
         if body.enable_sync_mode:
             return success(await _wait(task, backend))
         return success(task.prediction([]))

@@ -134,7 +134,7 @@ async def test_a_header_on_a_download_holds_for_that_download_only(api: Api) -> 
     assert (await api.client.get(url)).status_code == 200
 
 
-async def test_a_rule_of_the_server_strikes_as_often_as_it_says(api: Api) -> None:
+async def test_a_rule_of_the_server_fires_as_often_as_it_says(api: Api) -> None:
     await set_faults(api, {"fault": "result-server-error", "times": 2})
     path = f"/api/v3/predictions/{(await api.run())['id']}"
     assert [(await api.client.get(path)).status_code for _ in range(3)] == [500, 500, 200]
@@ -142,7 +142,7 @@ async def test_a_rule_of_the_server_strikes_as_often_as_it_says(api: Api) -> Non
     assert (rule["fault"], rule["struck"]) == ("result-server-error", 2)
 
 
-async def test_a_rule_strikes_only_images_whose_path_matches(api: Api) -> None:
+async def test_a_rule_fires_only_images_whose_path_matches(api: Api) -> None:
     await set_faults(api, {"fault": "task-fails", "match": "/b ü/cat"})
     assert (await api.run("https://h.test/b%20%C3%BC/cat.jpg"))["status"] == "failed"
     assert (await api.run("https://h.test/dog.jpg?key=/b ü/cat"))["status"] == "completed"
@@ -191,7 +191,7 @@ def test_the_header_refuses_what_is_no_fault(value: str) -> None:
 
 def struck(faults: Faults, paths: list[str]) -> dict[str, bool]:
     urls = {path: f"https://h.test{path}" for path in paths}
-    return {p: faults.strike(Fault.TASK_FAILS, url, {}) is not None for p, url in urls.items()}
+    return {p: faults.fires(Fault.TASK_FAILS, url, {}) is not None for p, url in urls.items()}
 
 
 def test_chance_depends_on_seed_and_image_and_not_on_the_order_of_requests() -> None:
@@ -208,5 +208,5 @@ def test_chance_depends_on_seed_and_image_and_not_on_the_order_of_requests() -> 
 def test_chance_is_taken_anew_each_time_a_rule_meets_an_image() -> None:
     faults = Faults()
     faults.replace([FaultRule(fault=Fault.TASK_FAILS, probability=0.5)])
-    hits = [faults.strike(Fault.TASK_FAILS, IMAGE, {}) is not None for _ in range(50)]
+    hits = [faults.fires(Fault.TASK_FAILS, IMAGE, {}) is not None for _ in range(50)]
     assert 5 < sum(hits) < 45

@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from cutout_local.wavespeed.backend import Backend
 from cutout_local.wavespeed.contract import Envelope, ErrorAnswer
 from cutout_local.wavespeed.errors import InternalError, LimitReached, NoCredits, Unauthorized
-from cutout_local.wavespeed.faults import HEADER, Asked, Fault, parse_header
+from cutout_local.wavespeed.faults import HEADER, Fault, RequestedFaults, parse_header
 
 Data = TypeVar("Data")
 Responses = dict[int | str, dict[str, Any]]
@@ -34,12 +34,12 @@ def _backend(request: Request) -> Backend:
     return backend
 
 
-BackendOf = Annotated[Backend, Depends(_backend)]
+BackendDep = Annotated[Backend, Depends(_backend)]
 _bearer = HTTPBearer(auto_error=False, description="The API key")
 
 
 async def require_key(
-    backend: BackendOf,
+    backend: BackendDep,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
     """Raise `Unauthorized` unless the request carries the API key."""
@@ -48,11 +48,11 @@ async def require_key(
         raise Unauthorized
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request) -> RequestedFaults:
     return parse_header(request.headers.get(HEADER, ""))
 
 
-AskedOf = Annotated[Asked, Depends(_asked)]
+FaultsDep = Annotated[RequestedFaults, Depends(_asked)]
 
 
 def success(data: Data) -> Envelope[Data]:
