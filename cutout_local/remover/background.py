@@ -5,8 +5,6 @@ equation numbers below are theirs. Differences: sharpness joins the Lab colour, 
 bottom border counts little, since subjects often stand on it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A background remover of classical vision: no model file, nothing to download."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from cutout_local.remover.colour import estimate_foreground

@@ -3,8 +3,6 @@
 Forte: "Approximate Fast Foreground Colour Estimation", ICIP 2021 (blur-fusion, two passes).
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

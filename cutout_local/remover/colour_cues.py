@@ -1,7 +1,5 @@
 """What colour and sharpness say about each pixel."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

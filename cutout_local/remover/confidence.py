@@ -1,7 +1,5 @@
 """How far a mask can be trusted: a weighted sum of fourteen of its statistics."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

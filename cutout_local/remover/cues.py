@@ -1,7 +1,5 @@
 """Fourteen cues for each superpixel, and the foreground probability they add up to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Image files to upright RGB pixels, and cutouts to PNG."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The engines by name. None is ever used in place of another."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", PAMI 2008.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import cv2

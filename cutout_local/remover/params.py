@@ -3,8 +3,6 @@
 Weights are in units of the feature itself, so a score is a plain weighted sum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

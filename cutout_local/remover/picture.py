@@ -1,7 +1,5 @@
 """Sizes, colour spaces and picture frames."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Where subjects tend to be: in the centre, and around and below faces."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From a probability to a mask: seeded GrabCut (Rother, Kolmogorov, Blake, SIGGRAPH 2004)."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """SLIC superpixels (Achanta et al., "SLIC Superpixels", PAMI 2012) and their neighbourhood."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any

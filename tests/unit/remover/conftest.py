@@ -1,7 +1,5 @@
 """A scene whose alpha is known: a textured disc before a gradient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A 5 x 5 chessboard of superpixels whose middle 3 x 3 differ in colour from the rest."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
