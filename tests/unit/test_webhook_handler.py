@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from cutout.domain.errors import VendorUnavailable
 from cutout.domain.tasks import Status, Task
 from functions.webhook import app as webhook
+from tests.support import events
 from tests.support.factories import make_task
 from tests.support.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed
 
@@ -151,6 +153,15 @@ def test_a_vendor_that_does_not_tell_its_secret_lets_the_callback_come_again(
         deliver(task)
 
     assert world.ledger.get(task.task_id) == task
+
+
+def test_the_callback_in_events_is_one_that_the_vendor_could_send(world: World) -> None:
+    event = events.load("callback")
+    world.now = datetime.fromtimestamp(int(event["headers"]["webhook-timestamp"]), UTC)
+
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 200}
+    world.pass_time(3600)
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 401}
 
 
 def test_nothing_that_is_secret_is_logged(

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cutout.domain.messages import (
     CutoutFailed,
+    ExecutionEnded,
     ObjectCreated,
     PollRequest,
     RetryRequest,
@@ -51,6 +52,22 @@ def test_a_message_that_is_neither_is_an_error_without_its_content(detail: dict[
 
 def test_the_poll_request_in_events_is_one() -> None:
     assert PollRequest.model_validate(events.load("poll")).task_id
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("close", "prediction_failed", "the vendor ended it as failed: no subject"),
+        ("execution-aborted", "execution_ended", "the wait loop aborted: no cause was given"),
+    ],
+)
+def test_the_wait_loop_and_eventbridge_tell_of_an_end_in_one_form(
+    name: str, code: str, reason: str
+) -> None:
+    execution = ExecutionEnded.model_validate(events.load(name)).detail
+
+    assert AttemptId.parse(execution.name) == AttemptId(events.load("poll")["task_id"], 1)
+    assert (execution.code, execution.reason) == (code, reason)
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 999_999_999])
