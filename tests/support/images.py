@@ -1,6 +1,8 @@
 """Pictures made for a test: noise, so that they are as large as their pixels ask for."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -64,3 +66,21 @@ FORMATS: dict[str, Maker] = {
     "TIFF": tiff,
 }
 """How to make a picture of each format that the vendor takes, by the name Cutout gives it."""
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def header(width: int = 1, height: int = 1, colour: int = 6) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
+
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PIXELS = chunk(b"IDAT", zlib.compress(b"\x00\x00\x00\x00\x00"))
+END = chunk(b"IEND", b"")
+
+
+def animated_png() -> bytes:
+    frames = [Image.fromarray(np.full((6, 8, 4), shade, np.uint8)) for shade in (50, 150)]
+    return encode(frames[0], "PNG", save_all=True, append_images=frames[1:])

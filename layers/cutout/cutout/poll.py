@@ -9,8 +9,9 @@ from typing import Unpack
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
-from cutout.domain.images import MEGABYTE, PngCheck
+from cutout.domain.images import MEGABYTE
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
+from cutout.domain.png import PngCheck
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger

@@ -13,7 +13,8 @@ from PIL import Image
 from cutout.aws.clients import S3_CONFIG
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import BadOutput, OutputUnavailable, ServiceError, SourceGone
-from cutout.domain.images import PngCheck, identify
+from cutout.domain.images import identify
+from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
 from tests.support import images as pictures

@@ -4,13 +4,14 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError, SourceGone
-from cutout.domain.images import PngCheck
+from cutout.domain.lineage import lineage, with_lineage
+from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import ObjectRevision
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _RANGE_BYTES = 64 * 1024
-_MAX_METADATA_BYTES = 2048  # S3's limit for all user metadata of an object, names included
 # One part in memory at a time: the whole transfer stays near 16 MiB however large the PNG.
 _ONE_PART_AT_A_TIME = TransferConfig(use_threads=False, multipart_chunksize=8 * 1024 * 1024)
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "PreconditionFailed", "412"}
@@ -63,15 +63,15 @@ class Storage:
 
     def _carried_over(self, task: Task) -> dict[str, Any]:
         """The source's metadata and tags; none if it has been deleted, for the result is paid."""
-        lineage = _lineage(task)
+        ours = lineage(task)
         try:
             source = self._client.head_object(**_revision(task))
             tags = self._client.get_object_tagging(**_revision(task))["TagSet"]
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
-                return {"Metadata": _fitting({}, lineage)}
+                return {"Metadata": with_lineage({}, ours)}
             raise
-        carried: dict[str, Any] = {"Metadata": _fitting(source["Metadata"], lineage)}
+        carried: dict[str, Any] = {"Metadata": with_lineage(source["Metadata"], ours)}
         if tags:
             carried["Tagging"] = urlencode({tag["Key"]: tag["Value"] for tag in tags})
         return carried
@@ -160,26 +160,3 @@ class _CheckedStream(io.RawIOBase):
 def _revision(upload: ObjectRevision) -> dict[str, Any]:
     address = {"Bucket": upload.bucket, "Key": upload.key}
     return address | ({"VersionId": upload.version_id} if upload.version_id else {})
-
-
-def _lineage(task: Task) -> dict[str, str]:
-    """Where the PNG came from, the most useful first; values are percent-encoded for headers."""
-    entries = {
-        "cutout-task-id": task.task_id,
-        "cutout-prediction-id": task.prediction_id,
-        "cutout-model": task.model,
-        "cutout-source-bucket": task.bucket,
-        "cutout-source-version": task.version_id,
-        "cutout-source-key": task.key,
-    }
-    return {name: quote(value) for name, value in entries.items() if value}
-
-
-def _fitting(metadata: dict[str, str], lineage: dict[str, str]) -> dict[str, str]:
-    """The user's metadata, and as much of the lineage as S3's limit leaves room for."""
-    fitting = dict(metadata)
-    for name, value in lineage.items():
-        size = sum(len(k) + len(v) for k, v in (fitting | {name: value}).items())
-        if size <= _MAX_METADATA_BYTES:
-            fitting[name] = value
-    return fitting
