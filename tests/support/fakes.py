@@ -243,14 +243,14 @@ class States:
 
 @dataclass
 class Events:
-    """The bus: the details of what was announced on it."""
+    """The bus: the details of what was published on it."""
 
     functions: Functions
-    announced: list[Item] = field(default_factory=list)
+    published: list[Item] = field(default_factory=list)
 
     def put_events(self, **asked: Any) -> Item:
         self.functions.spend()
-        self.announced += [json.loads(entry["Detail"]) for entry in asked["Entries"]]
+        self.published += [json.loads(entry["Detail"]) for entry in asked["Entries"]]
         return {"FailedEntryCount": 0}
 
 

@@ -204,7 +204,7 @@ class World(Pipeline):
         self.sqs = session.client("sqs")
         self._create_buckets()
         self.create_table()
-        self.announced_url = self._listen_to_bus()
+        self.published_url = self._listen_to_bus()
         # moto's plain Step Functions take any token and tell nobody.
         self.states.meta.events.register(
             "provide-client-params.sfn.SendTaskSuccess",
@@ -253,9 +253,9 @@ class World(Pipeline):
         )
         return started
 
-    def announced(self) -> list[dict[str, Any]]:
+    def published(self) -> list[dict[str, Any]]:
         """The events on the bus since the last look."""
-        answer = self.sqs.receive_message(QueueUrl=self.announced_url, MaxNumberOfMessages=10)
+        answer = self.sqs.receive_message(QueueUrl=self.published_url, MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -268,10 +268,10 @@ class World(Pipeline):
         return answer
 
     def _listen_to_bus(self) -> str:
-        url = self.sqs.create_queue(QueueName="announced")["QueueUrl"]
-        arn = f"arn:aws:sqs:{self.sqs.meta.region_name}:123456789012:announced"
+        url = self.sqs.create_queue(QueueName="published")["QueueUrl"]
+        arn = f"arn:aws:sqs:{self.sqs.meta.region_name}:123456789012:published"
         self.events.put_rule(Name="all", EventPattern=json.dumps({"source": ["cutout"]}))
-        self.events.put_targets(Rule="all", Targets=[{"Id": "announced", "Arn": arn}])
+        self.events.put_targets(Rule="all", Targets=[{"Id": "published", "Arn": arn}])
         return url
 
 

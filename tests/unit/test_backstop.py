@@ -30,7 +30,7 @@ def close(world: World, name: str, status: str = "ABORTED", **more: object) -> N
         ("FAILED", "the state machine is gone", "the wait loop failed: the state machine is gone"),
     ],
 )
-def test_an_open_task_is_failed_and_announced(
+def test_an_open_task_is_failed_and_published(
     world: World, upload: Upload, status: str, cause: str | None, reason: str
 ) -> None:
     world.pass_time(90)
@@ -40,7 +40,7 @@ def test_an_open_task_is_failed_and_announced(
     task = world.task(upload)
     assert (task.status, task.code, task.reason) == (Status.FAILED, "execution_ended", reason)
     assert task.entered_at[Status.FAILED] == world.now
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail-type"] == "Cutout Failed"
     assert event["detail"]["task_id"] == task.task_id
     assert event["detail"]["reason"] == reason
@@ -66,7 +66,7 @@ def test_an_execution_that_fails_says_why_in_plain_words(
 
     task = world.task(upload)
     assert (task.status, task.code, task.reason) == (Status.FAILED, "timed_out", reason)
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail"]["code"] == "timed_out"
 
 
@@ -82,13 +82,13 @@ def test_a_failure_is_counted(
     assert counted == [Status.FAILED]
 
 
-def test_an_event_delivered_twice_announces_once(world: World, upload: Upload) -> None:
+def test_an_event_delivered_twice_publishes_once(world: World, upload: Upload) -> None:
     name = world.task(upload).execution_name
 
     close(world, name)
     close(world, name)
 
-    assert len(world.announced()) == 1
+    assert len(world.published()) == 1
 
 
 @pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED, Status.SUPERSEDED])
@@ -100,7 +100,7 @@ def test_a_task_that_has_ended_is_left_as_it_is(
     close(world, before.execution_name)
 
     assert world.task(upload) == before
-    assert world.announced() == []
+    assert world.published() == []
 
 
 def test_the_execution_of_another_attempt_does_not_count(world: World, upload: Upload) -> None:
@@ -108,17 +108,17 @@ def test_the_execution_of_another_attempt_does_not_count(world: World, upload: U
     close(world, f"{upload.task_id}-01")
 
     assert world.task(upload).status is Status.PROCESSING
-    assert world.announced() == []
+    assert world.published() == []
 
 
 @pytest.mark.parametrize("name", ["started-by-hand-1", "byhand", "0" * 32 + "-1"])
 def test_an_execution_of_no_task_is_nobodys(world: World, name: str) -> None:
     close(world, name)
 
-    assert world.announced() == []
+    assert world.published() == []
 
 
-def test_what_could_not_be_announced_is_not_written_either(world: World, upload: Upload) -> None:
+def test_what_could_not_be_published_is_not_written_either(world: World, upload: Upload) -> None:
     backstop = world.backstop("no-bus")
     detail = {"name": world.task(upload).execution_name, "status": "FAILED"}
 
@@ -127,10 +127,10 @@ def test_what_could_not_be_announced_is_not_written_either(world: World, upload:
     assert world.task(upload).status is Status.PROCESSING
 
     close(world, world.task(upload).execution_name)
-    assert len(world.announced()) == 1
+    assert len(world.published()) == 1
 
 
-def test_a_crash_between_the_two_announces_again(
+def test_a_crash_between_the_two_publishes_again(
     world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> Task:
@@ -144,7 +144,7 @@ def test_a_crash_between_the_two_announces_again(
 
     close(world, name)
 
-    assert len(world.announced()) == 2
+    assert len(world.published()) == 2
     assert world.task(upload).status is Status.FAILED
 
 

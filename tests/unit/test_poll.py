@@ -170,7 +170,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
     assert saved["ContentType"] == "image/png"
     ended = world.ledger.get(task.task_id)
     assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
         "task_id": task.task_id,
@@ -193,7 +193,7 @@ def test_a_completion_that_cannot_be_published_is_not_written_either(
     assert world.ledger.get(task.task_id).status is Status.PROCESSING
 
     assert poller.poll(task.task_id).status is Status.COMPLETED
-    assert len(world.announced()) == 1
+    assert len(world.published()) == 1
 
 
 def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Task) -> None:

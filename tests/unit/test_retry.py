@@ -50,7 +50,7 @@ def posts(world: World) -> int:
 def retry(
     world: World, task: Task, *, pay_again: bool = False, **settings: Any
 ) -> timedelta | None:
-    """One delivery of the wish to retry the task as it was then."""
+    """One delivery of the request to retry the task as it was then."""
     return world.retrier(**settings).retry(task.task_id, pay_again=pay_again, attempt=task.attempt)
 
 
@@ -157,7 +157,7 @@ def test_an_uncertain_task_is_paid_again_when_asked(world: World, upload: Upload
     assert (task.code, task.reason) == (None, None)
 
 
-def test_a_wish_delivered_twice_pays_once(world: World, upload: Upload) -> None:
+def test_a_request_delivered_twice_pays_once(world: World, upload: Upload) -> None:
     before = uncertain(world, upload)
     world.answers = [LOST]
 

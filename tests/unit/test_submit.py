@@ -97,7 +97,7 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
     task = world.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, code)
     assert world.requests == []
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail-type"] == "Cutout Failed"
     assert event["detail"] == {
         "task_id": upload.task_id,
@@ -193,7 +193,7 @@ def test_a_request_that_the_vendor_refuses_fails_with_its_words(world: World) ->
     task = world.task(upload)
     assert (task.status, task.code) == (Status.FAILED, "request_refused")
     assert task.reason == "the vendor refused the request (400): model not found"
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail"]["code"] == "request_refused"
 
 

@@ -109,7 +109,7 @@ def test_a_source_that_is_deleted_while_it_waits_is_rejected(world: World) -> No
     task = world.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, "source_gone")
     assert world.requests == []
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail"]["code"] == "source_gone"
 
 

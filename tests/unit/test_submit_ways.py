@@ -139,8 +139,8 @@ def test_with_the_webhook_off_none_is_asked_for(world: World, upload: Upload) ->
 
 @pytest.mark.parametrize("by_the_object", [True, False])
 def test_base64_output_goes_without_a_webhook(world: World, by_the_object: bool) -> None:
-    wish = {"cutout_base64": "true"} if by_the_object else {}
-    upload = world.upload(jpeg(), **wish)
+    override = {"cutout_base64": "true"} if by_the_object else {}
+    upload = world.upload(jpeg(), **override)
     world.answers = [accepted()]
 
     task = submitted(world, upload, webhook_url=WEBHOOK_URL, base64_output=not by_the_object)
@@ -173,7 +173,7 @@ def test_a_lost_execution_still_waits_for_the_callback(
 # ------------------------------------------------------------------ what the object asks for
 
 
-def test_the_wishes_of_the_object_reach_the_vendor_and_the_ledger(world: World) -> None:
+def test_the_overrides_of_the_object_reach_the_vendor_and_the_ledger(world: World) -> None:
     upload = world.upload(
         jpeg(), cutout_model="acme/other", cutout_sync="true", cutout_base64="true", title="Cat"
     )
@@ -196,7 +196,7 @@ def test_an_object_can_do_without_what_the_stack_does(world: World) -> None:
     assert body_of(posts(world)[0]) == {}
 
 
-def test_the_wishes_are_those_of_the_very_version(world: World) -> None:
+def test_the_overrides_are_those_of_the_very_version(world: World) -> None:
     first = world.upload(jpeg(), cutout_sync="true")
     world.upload(jpeg(9, 9), cutout_sync="perhaps")
     world.answers = [accepted()]
@@ -213,7 +213,7 @@ def test_the_wishes_are_those_of_the_very_version(world: World) -> None:
         ({"cutout_base64": "1"}, "cutout-base64 is '1'; it can be true or false"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_is_rejected_before_it_costs(
+def test_an_override_that_is_not_allowed_is_rejected_before_it_costs(
     world: World, metadata: dict[str, str], reason: str
 ) -> None:
     upload = world.upload(jpeg(), **metadata)
@@ -224,7 +224,7 @@ def test_a_wish_that_cannot_be_granted_is_rejected_before_it_costs(
     assert task.reason is not None
     assert task.reason.endswith(reason)
     assert world.requests == []
-    (event,) = world.announced()
+    (event,) = world.published()
     assert event["detail"]["code"] == "bad_override"
 
 

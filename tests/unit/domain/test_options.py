@@ -7,7 +7,7 @@ STACK = Options(model="acme/stack", sync=False, base64_output=True)
 ALLOWED = {"acme/other", "acme/third"}
 
 
-def test_an_object_without_wishes_gets_the_defaults_of_the_stack() -> None:
+def test_an_object_without_overrides_gets_the_defaults_of_the_stack() -> None:
     assert overridden(STACK, {}, ALLOWED) == STACK
     assert overridden(STACK, {"title": "cutout-model", "cutout-colour": "red"}, ALLOWED) == STACK
 

@@ -72,7 +72,7 @@ class Stage(Pipeline):
         super().__init__(**clients, states=states, events=events, machine="machine")
         self.vendor = Vendor(self.functions, self._sent)
         self.objects: dict[tuple[str, str, str | None], bytes] = s3.versions
-        self.on_the_bus: list[dict[str, Any]] = events.announced
+        self.on_the_bus: list[dict[str, Any]] = events.published
         sqs: Any = SQS(self.functions, self._send)
         self._requeue = UploadQueue(sqs, "queue").requeue
         settings = {

@@ -263,7 +263,7 @@ def test_without_a_key_nothing_is_sent(call: Callable[[WaveSpeed], object]) -> N
         ),
     ],
 )
-def test_only_what_is_wished_is_in_the_body(
+def test_only_what_is_asked_for_is_in_the_body(
     options: dict[str, bool], flags: dict[str, bool]
 ) -> None:
     vendor = Vendor(answer(envelope(prediction())))
