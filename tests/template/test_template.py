@@ -125,7 +125,7 @@ def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
                 actions = statement["Action"]
                 assert "*" not in json.dumps(actions)
                 if statement["Resource"] == "*":
-                    assert statement["Sid"] in {"Trace", "DeliverLogs"}
+                    assert statement["Sid"] in {"Trace", "DeliverLogs", "WakeTheWaitLoop"}
 
 
 def test_an_alarm_watches_a_metric_that_exists() -> None:
