@@ -7,12 +7,16 @@ PARAMETERS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam
+# What the local stack deploys: the same build, with the layer for this machine and its Python.
+LOCAL_BUILD := .aws-sam/local/template.yaml
+SOURCES := template.yaml $(shell find functions layers statemachine -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test chaos lint format build bench lock clean
+.PHONY: help setup run up test coverage chaos lint format build build-local bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: $(INSTALLED) ## install everything into .venv (the other targets do it by themselves)
 
@@ -26,18 +30,23 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(INSTALLED) ## cut out PHOTO (files and folders; a sample if left out), PNGs go to out/
+run: $(LOCAL_BUILD) ## cut out PHOTO (files and folders; a sample if left out), PNGs go to out/
 	@$(BIN)/cutout run $(PARAMETERS:%=--parameter %) $(PHOTO)
 
-up: $(INSTALLED) ## keep the local stack running until Ctrl-C
+up: $(LOCAL_BUILD) ## keep the local stack running until Ctrl-C
 	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %)
 
 # More workers than cores, and in the order of folders: the tests of the whole stack mostly wait,
 # and must not be left for the end.
-test: $(INSTALLED) ## all tests, with coverage
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-chaos: $(INSTALLED) ## break everything at once and audit the result; N=300 uploads, SEED=1
+test: $(LOCAL_BUILD) ## all tests
+	$(PYTEST)
+
+coverage: $(LOCAL_BUILD) ## all tests, with coverage, which takes longer
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
+chaos: $(LOCAL_BUILD) ## break everything at once and audit the result; N=300 uploads, SEED=1
 	@$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, cfn-lint, sam validate
@@ -52,10 +61,19 @@ format: $(INSTALLED) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-build: $(INSTALLED) ## sam build, without Docker
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+build: $(INSTALLED) ## sam build for AWS, without Docker
+	$(SAM) build
 
-bench: $(INSTALLED) ## measurements: memory, speed, cut-out quality
+build-local: $(LOCAL_BUILD) ## sam build for this machine (the other targets do it by themselves)
+
+$(LOCAL_BUILD): $(INSTALLED) $(SOURCES)
+	@echo "sam build for this machine: once, and after each change of what it deploys"
+	@LAYER_WHEELS= $(SAM) build --build-dir .aws-sam/local --cache-dir .aws-sam/local-cache >.aws-sam.log 2>&1 || \
+		{ cat .aws-sam.log >&2; exit 1; }
+	@rm .aws-sam.log
+	@touch $@
+
+bench: $(LOCAL_BUILD) ## measurements: memory, speed, cut-out quality
 	$(BIN)/python -m benchmarks
 
 lock: $(INSTALLED) ## pin the dependencies anew
@@ -67,4 +85,4 @@ lock: $(INSTALLED) ## pin the dependencies anew
 		pyproject.toml --output-file layers/cutout/requirements.txt
 
 clean: ## remove everything that was made here, the installed packages too
-	rm -rf $(VENV) .aws-sam out .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .aws-sam .cutout out .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

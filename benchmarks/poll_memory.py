@@ -2,8 +2,8 @@
 
     python -m benchmarks.poll_memory
 
-The local stack runs the function as Lambda does, in a process of its own; S3 (moto) and a vendor
-that has only this one picture are in this process. A first poll, which finds nothing, leaves the
+The local stack runs the function as Lambda does, in a process of its own; a vendor that has only
+this one picture is in this process. A first poll, which finds nothing, leaves the
 function idle: imported, with its clients made and used. Linux only: it reads /proc.
 """
 
@@ -23,8 +23,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from cutout_local.aws import LocalAws
-from cutout_local.stack import API_KEY_SECRET, TEMPLATE
+from cutout_local.stack import LocalStack, local_stack
 
 LIMIT = 64_000_000  # bytes above idle
 SIDE = 5000  # pixels; four bytes each of noise, which does not compress
@@ -83,12 +82,14 @@ class Vendor(BaseHTTPRequestHandler):
 
 
 def poll_process() -> Path:
-    """The poll function's process; the local stack gives each function its name as access key."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            process = Path("/proc", pid)
-            if b"AWS_ACCESS_KEY_ID=PollFunction\0" in (process / "environ").read_bytes():
+    """The poll function's process: a runtime client with its name in the environment."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            runs_here = b"awslambdaric" in (process / "cmdline").read_bytes()
+            if runs_here and b"-PollFunction-" in (process / "environ").read_bytes():
                 return process
+        except OSError:
+            continue  # somebody else's, or gone
     raise LookupError("the poll function has no process")
 
 
@@ -109,13 +110,13 @@ def vendor() -> Iterator[str]:
         server.shutdown()
 
 
-def save_one(aws: LocalAws, key: str) -> float:
+def save_one(stack: LocalStack, key: str) -> float:
     """Upload a photo; seconds from the start of the download to the PNG in the output bucket."""
-    s3, start = aws.client("s3"), time.monotonic()
+    s3, start = stack.aws.client("s3"), time.monotonic()
     photo = png(np.zeros((8, 8, 3), np.uint8))
-    s3.put_object(Bucket=aws.outputs["InputBucket"], Key=key, Body=photo)
+    s3.put_object(Bucket=stack.outputs["InputBucket"], Key=key, Body=photo)
     while time.monotonic() < start + PATIENCE:
-        found = s3.list_objects_v2(Bucket=aws.outputs["OutputBucket"], Prefix=key)
+        found = s3.list_objects_v2(Bucket=stack.outputs["OutputBucket"], Prefix=key)
         for saved in found.get("Contents", []):
             assert saved["Size"] == len(Vendor.picture)
             return time.monotonic() - Vendor.downloaded_at
@@ -126,16 +127,11 @@ def save_one(aws: LocalAws, key: str) -> float:
 def main() -> None:
     if not sys.platform.startswith("linux"):
         sys.exit("this benchmark reads /proc, which only Linux has")
-    secrets = {API_KEY_SECRET: "the-key"}
-    with vendor() as url:
-        parameters = {"WaveSpeedBaseUrl": url, "ApiKeySecret": API_KEY_SECRET}
-        with LocalAws(TEMPLATE, parameters, secrets=secrets) as aws:
-            print(
-                f"{'MB':8}{'picture':>9}{'idle':>9}{'peak':>9}{'above':>9}{'limit':>9}{'seconds':>9}"
-            )
-            for name in ("first", "second"):
-                seconds = save_one(aws, f"{name}.png")
-                above = print_row(name, seconds)
+    with vendor() as url, local_stack(parameters={"WaveSpeedBaseUrl": url}) as stack:
+        print(f"{'MB':8}{'picture':>9}{'idle':>9}{'peak':>9}{'above':>9}{'limit':>9}{'seconds':>9}")
+        for name in ("first", "second"):
+            seconds = save_one(stack, f"{name}.png")
+            above = print_row(name, seconds)
     sys.exit(above > LIMIT)
 
 

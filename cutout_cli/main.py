@@ -66,6 +66,10 @@ def up(
     wavespeed_port: WaveSpeedPort = 5567,
     remover: Remover = "classical",
     parameter: Parameters = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps buckets, tables and queues for next time."),
+    ] = None,
 ) -> None:
     """Keep the local stack running until Ctrl-C."""
     from cutout_cli.running import told_to_others
@@ -79,11 +83,13 @@ def up(
             aws_port=aws_port,
             wavespeed_port=wavespeed_port,
             parameters=named(parameter),
+            data=data and data.resolve(),
         ) as stack,
     ):
         stack.wavespeed.wait_for_remover()
         with told_to_others(stack.environment):
             print_exports(stack.environment)
+            print(f"# the log of AWS: {stack.aws.log}")
             print('# the stack is up; in another terminal: eval "$(.venv/bin/cutout env)"')
             print("# Ctrl-C ends it", flush=True)
             threading.Event().wait()

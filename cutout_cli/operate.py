@@ -50,6 +50,7 @@ def on_this_machine(env: Mapping[str, str]) -> Stack:
             "region_name": env["AWS_DEFAULT_REGION"],
             "aws_access_key_id": env["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"],
+            "verify": env["AWS_CA_BUNDLE"],
         },
     )
 

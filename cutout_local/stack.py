@@ -1,44 +1,53 @@
 """The whole of Cutout on this machine: the template's stack, and the vendor it talks to."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutout_local.aws import LocalAws, OnCall
+from cutout_local.aws import LocalAws, NotBuilt, deploy
 from cutout_local.wavespeed import Server, Settings
 from cutout_local.wavespeed.worker import LoadEngine
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / ".aws-sam" / "local"
+"""What `make build-local` makes: the template, and the layer for this machine."""
+STACK_NAME = "cutout"
 API_KEY_SECRET = "cutout/wavespeed-api-key"  # noqa: S105 - the name of a secret, not the secret
 LOCAL_API_KEY = "local-api-key"
 
 
 @dataclass(frozen=True)
 class LocalStack:
-    """A running stack."""
+    """A running stack. `outputs` are those of the template."""
 
     aws: LocalAws
     wavespeed: Server
+    outputs: Mapping[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a shell needs to use the stack with the AWS CLI or an SDK."""
-        outputs = self.aws.outputs
+        """What a shell needs to use the stack with the AWS CLI, SAM or an SDK."""
         return {
-            "AWS_ENDPOINT_URL": self.aws.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": self.aws.region,
-            "INPUT_BUCKET": outputs["InputBucket"],
-            "OUTPUT_BUCKET": outputs["OutputBucket"],
-            "TASKS_TABLE": outputs["TasksTable"],
-            "UPLOAD_QUEUE_URL": outputs["UploadQueueUrl"],
-            "DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
-            "STATE_MACHINE_ARN": outputs["StateMachineArn"],
+            **self.aws.environment,
+            "STACK_NAME": STACK_NAME,
+            "INPUT_BUCKET": self.outputs["InputBucket"],
+            "OUTPUT_BUCKET": self.outputs["OutputBucket"],
+            "TASKS_TABLE": self.outputs["TasksTable"],
+            "UPLOAD_QUEUE_URL": self.outputs["UploadQueueUrl"],
+            "DEAD_LETTER_QUEUE_URL": self.outputs["DeadLetterQueueUrl"],
+            "STATE_MACHINE_ARN": self.outputs["StateMachineArn"],
             "WAVESPEED_BASE_URL": self.wavespeed.base_url,
             "WAVESPEED_API_KEY": self.wavespeed.settings.api_key,
         }
+
+    def physical_name(self, logical_id: str) -> str:
+        """The name that CloudFormation gave to a resource of the template."""
+        resource = self.aws.client("cloudformation").describe_stack_resource(
+            StackName=STACK_NAME, LogicalResourceId=logical_id
+        )
+        return str(resource["StackResourceDetail"]["PhysicalResourceId"])
 
 
 @contextmanager
@@ -50,32 +59,61 @@ def local_stack(
     parameters: Mapping[str, str] | None = None,
     settings: Settings | None = None,
     load_engine: LoadEngine | None = None,
-    environments: int = 1,
-    on_call: OnCall | None = None,
+    data: Path | None = None,
+    build: Path = BUILD,
+    wait_scale: float = 1,
 ) -> Iterator[LocalStack]:
     """Run the stack for as long as the block lasts; port 0 takes any that is free.
 
-    `parameters` are the template's; `load_engine` takes the place of the remover; `environments`
-    and `on_call` are those of `LocalAws`.
+    `parameters` are the template's; `load_engine` takes the place of the remover; `data` is a
+    folder that keeps the account's data for the next stack on the same port; `build` is what
+    `sam build` made; `wait_scale` is that of `LocalAws`.
 
     Raises `LocalAwsError` or `ServerError` if it cannot start.
     """
-    settings = settings or Settings(api_key=LOCAL_API_KEY)
-    with Server(
-        settings, port=wavespeed_port, remover=remover, load_engine=load_engine
-    ) as wavespeed:
+    if build is BUILD:
+        _check_build()
+    with ExitStack() as stack:
+        folder = data or Path(stack.enter_context(_private_folder()))
+        folder.mkdir(parents=True, exist_ok=True)
+        aws = LocalAws(folder, port=aws_port, keep=data is not None, wait_scale=wait_scale)
+        settings = settings or Settings(api_key=LOCAL_API_KEY)
+        settings = settings.model_copy(update={"ca_file": str(aws.certificate.ca)})
+        wavespeed = stack.enter_context(
+            Server(settings, port=wavespeed_port, remover=remover, load_engine=load_engine)
+        )
+        stack.enter_context(aws)
+        _put_secret(aws, settings.api_key)
         local = {
             "WaveSpeedBaseUrl": wavespeed.base_url,
-            "ApiKeySecret": API_KEY_SECRET,
             "ImagesPerMinute": "0",  # the local server has no plan unless it is given one
         }
-        secrets = {API_KEY_SECRET: settings.api_key}
-        with LocalAws(
-            TEMPLATE,
-            local | dict(parameters or {}),
-            secrets=secrets,
-            port=aws_port,
-            environments=environments,
-            on_call=on_call,
-        ) as aws:
-            yield LocalStack(aws, wavespeed)
+        outputs = deploy(aws, build, STACK_NAME, local | dict(parameters or {}))
+        for function in ("SubmitFunction", "PollFunction"):
+            aws.initialise(outputs[function])
+        yield LocalStack(aws, wavespeed, outputs)
+
+
+def _check_build() -> None:
+    template = BUILD / "template.yaml"
+    if not template.exists():
+        raise NotBuilt(f"{template} is not there; make it with: make build-local")
+    sources = [ROOT / "template.yaml"]
+    for folder in ("functions", "layers", "statemachine"):
+        sources += (file for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc")
+    built = template.stat().st_mtime
+    newer = [file for file in sources if file.is_file() and file.stat().st_mtime > built]
+    if newer:
+        raise NotBuilt(f"{newer[0]} is newer than what was built; build with: make build-local")
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="cutout-", ignore_cleanup_errors=True)
+
+
+def _put_secret(aws: LocalAws, api_key: str) -> None:
+    secrets = aws.client("secretsmanager")
+    try:
+        secrets.create_secret(Name=API_KEY_SECRET, SecretString=api_key)
+    except secrets.exceptions.ResourceExistsException:
+        secrets.put_secret_value(SecretId=API_KEY_SECRET, SecretString=api_key)

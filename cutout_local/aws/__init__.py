@@ -1,30 +1,19 @@
-"""AWS on one machine: the project's own template, state machine and handlers, run on moto."""
+"""AWS on one machine: MiniStack in a process of its own, with the account's rules on."""
 
-from .calls import Call, OnCall
-from .errors import (
-    AlreadyRunning,
-    InvalidTemplate,
-    LocalAwsError,
-    PortTaken,
-    StackFailed,
-    UnmappedCall,
-)
-from .faults import AwsFaults, Fault, FaultRule
-from .permissions import required_actions
-from .stack import LocalAws
+from cutout_local.aws.deploy import deploy
+from cutout_local.aws.errors import DeployFailed, LocalAwsError, NotBuilt, PortTaken, StartFailed
+from cutout_local.aws.faults import Call, Report, Rule
+from cutout_local.aws.stack import LocalAws
 
 __all__ = [
-    "AlreadyRunning",
-    "AwsFaults",
     "Call",
-    "Fault",
-    "FaultRule",
-    "InvalidTemplate",
+    "DeployFailed",
     "LocalAws",
     "LocalAwsError",
-    "OnCall",
+    "NotBuilt",
     "PortTaken",
-    "StackFailed",
-    "UnmappedCall",
-    "required_actions",
+    "Report",
+    "Rule",
+    "StartFailed",
+    "deploy",
 ]

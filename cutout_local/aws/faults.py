@@ -1,119 +1,58 @@
-"""Errors of AWS services on request, so that users and tests can rehearse them.
+"""Which calls fail, and the report of those that were made; `injection` carries it out."""
 
-`LocalAws(..., on_call=AwsFaults(seed, rules))` has calls fail by the dice, which depend
-on nothing but the seed, the caller, the operation and how many such calls there were before.
-"""
+from fnmatch import fnmatchcase
 
-from __future__ import annotations
+from pydantic import BaseModel
 
-import json
-import random
-import uuid
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import TYPE_CHECKING
-
-from werkzeug.wrappers import Request, Response
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-    from .calls import Call
-
-OPERATOR = "test"
-"""The access key id of who uses the stack from outside; these calls are spared."""
-
-_MESSAGE = "rehearsed by a fault"
+CONTROL = "/_cutout/"
+ROOT = "root"
+"""The caller of what is done from outside, which no rule touches."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """An error in place of a call's answer, named as the service names it.
+class Call(BaseModel, frozen=True):
+    """A signed request, or one by a URL that was signed before.
 
+    `caller`: the physical name of the function or state machine whose role signed it, or `root`.
+    `action`: as in an IAM policy, e.g. `s3:GetObjectVersion`.
+    """
+
+    caller: str
+    action: str
+    presigned: bool = False
+
+
+class Rule(BaseModel):
+    """What becomes of calls of `caller` whose action is among `actions` (shell patterns).
+
+    They fail with the service's `error` and HTTP `status`. By chance, at `rate`, a row of 1 to
+    `most` failures begins, for an SDK hides a single one; or it is exactly the `nth` call.
     `carried_out`: the call has its effect all the same, which a 5xx of AWS leaves open.
+    `kill`: the caller's processes are killed. `delay`: seconds before the answer.
     """
 
-    error: str
-    status: int
-    carried_out: bool = False
-
-    def in_place_of(
-        self,
-        app: WSGIApplication,
-        service: str,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
-        if self.carried_out:
-            Response.from_app(app, environ, buffered=True)
-        else:
-            Request(environ).get_data()  # a client that is still sending would see a reset
-        return self._response(service)(environ, start_response)
-
-    def _response(self, service: str) -> Response:
-        request_id = str(uuid.uuid4())
-        if service == "s3":
-            text = f"<Error><Code>{self.error}</Code><Message>{_MESSAGE}</Message></Error>"
-            headers = {"x-amz-request-id": request_id}
-            return Response(text, self.status, headers, content_type="application/xml")
-        text = json.dumps({"__type": self.error, "message": _MESSAGE})
-        headers = {"x-amzn-errortype": self.error, "x-amzn-requestid": request_id}
-        return Response(text, self.status, headers, content_type="application/x-amz-json-1.0")
-
-
-@dataclass(frozen=True)
-class FaultRule:
-    """Calls of a service (as in their signature, e.g. `states`) that fail with a probability.
-
-    A call that is struck begins a row of 1 to `most` failures of the same operation of the same
-    caller, for an SDK hides a single one. Without `operations` it holds for all.
-    """
-
-    service: str
-    fault: Fault
-    rate: float
-    operations: frozenset[str] = frozenset()
+    actions: list[str]
+    error: str = "InternalFailure"
+    status: int = 500
+    caller: str = "*"
+    rate: float = 1
     most: int = 1
+    nth: int | None = None
+    carried_out: bool = False
+    kill: bool = False
+    delay: float = 0
 
-    def meets(self, call: Call) -> bool:
-        named = not self.operations or call.operation in self.operations
-        return call.service == self.service and named
+    def matches(self, call: Call) -> bool:
+        named = any(fnmatchcase(call.action, pattern) for pattern in self.actions)
+        return named and fnmatchcase(call.caller, self.caller)
 
 
-@dataclass
-class AwsFaults:
-    """Decides about each call: an `OnCall`. `struck` counts by service and error.
+class Report(BaseModel):
+    """How often each call was made, and each rule (by its place) struck."""
 
-    Spared are the operator's calls and those by a presigned URL, which somebody else makes.
-    """
+    calls: list[tuple[Call, int]] = []
+    struck: dict[int, int] = {}
 
-    seed: int
-    rules: Sequence[FaultRule]
-    struck: Counter[str] = field(default_factory=Counter)
-    _met: Counter[tuple[int, str, str]] = field(default_factory=Counter)
-    _left: Counter[tuple[int, str, str]] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
 
-    def __call__(self, call: Call) -> Fault | None:
-        if call.caller == OPERATOR or call.presigned:
-            return None
-        with self._lock:
-            for number, rule in enumerate(self.rules):
-                if rule.meets(call) and self._strikes(number, rule, call):
-                    self.struck[f"{rule.service} {rule.fault.error}"] += 1
-                    return rule.fault
-        return None
-
-    def _strikes(self, number: int, rule: FaultRule, call: Call) -> bool:
-        met = (number, call.caller, call.operation)
-        self._met[met] += 1
-        if self._left[met]:
-            self._left[met] -= 1
-            return True
-        dice = random.Random(f"{self.seed} {met} {self._met[met]}")  # noqa: S311
-        if dice.random() >= rule.rate:
-            return False
-        self._left[met] = dice.randrange(rule.most)
-        return True
+class Rules(BaseModel):
+    seed: int = 0
+    rules: list[Rule] = []

@@ -1,81 +1,57 @@
-"""moto's server on a port of the caller's choice, in threads of this process."""
+"""The process of the local AWS: MiniStack, patched, behind TLS, with faults on request.
 
-from __future__ import annotations
+`stack.LocalAws` starts it with MiniStack's settings in the environment, a listening socket as
+its argument, and a pipe as its standard input. It ends on SIGTERM, and when the pipe closes, so
+that it cannot outlive whoever started it.
+"""
 
-import logging
+import asyncio
+import asyncio.constants
 import os
-import socket
-from threading import Thread
-from typing import Any
+import signal
+import sys
 
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
-from werkzeug.serving import make_server
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack.app import app
+from ministack.core import lambda_runtime
 
-from .calls import OnCall, RecordedCalls
-from .errors import PortTaken
-from .function_urls import FunctionUrls
-
-logger = logging.getLogger(__name__)
-
-HOST = "127.0.0.1"
+from cutout_local.aws import patches
+from cutout_local.aws.injection import FaultInjection
 
 
-class _RequestHandler(MotoRequestHandler):
-    """Without the access log: it would show every presigned URL with its signature."""
+async def _serve(listener: int) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener}"]
+    config.certfile = os.environ["MINISTACK_SSL_CERT"]
+    config.keyfile = os.environ["MINISTACK_SSL_KEY"]
+    config.alpn_protocols = ["http/1.1"]
+    config.graceful_timeout = 0.1
+    config.keep_alive_timeout = 3600  # an idle connection that is closed over TLS logs an error
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
+    async def ended() -> None:
+        await stop.wait()
+        # Invocations that run end with their functions; MiniStack would wait for them.
+        await asyncio.to_thread(lambda_runtime.reset)
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-        logger.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
-
-
-class MotoServer:
-    """Listens from the moment it is made until `close`. Raises `PortTaken`."""
-
-    def __init__(self, port: int, on_call: OnCall | None, urls: FunctionUrls) -> None:
-        dispatcher = DomainDispatcherApplication(create_backend_app)
-        app = RecordedCalls(dispatcher, on_call) if on_call else dispatcher
-        with _listen(port) as listener:
-            # werkzeug ends the whole process when a port is taken: it gets a bound socket instead.
-            self._server = make_server(
-                HOST,
-                port,
-                urls.in_front_of(app),
-                threaded=True,
-                request_handler=_RequestHandler,
-                fd=listener.fileno(),
-            )
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="moto")
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return self._server.port
-
-    @property
-    def url(self) -> str:
-        """By address, so that SDKs put the bucket in the path and not in the host name."""
-        return f"http://{HOST}:{self.port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    await serve(FaultInjection(app), config, shutdown_trigger=ended)  # type: ignore[arg-type]
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    if os.name == "posix":
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def main() -> None:
+    patches.apply(without=os.environ.get("CUTOUT_WITHOUT_PATCH"))
+    asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.1  # 30 s for clients that may be gone
+    asyncio.run(_serve(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
     try:
-        listener.bind((HOST, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise PortTaken(f"port {port} of {HOST}: {error.strerror}") from error
-    return listener
+        main()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Executions wait in threads that nothing can interrupt; a function may just be starting.
+        os.killpg(0, signal.SIGKILL)

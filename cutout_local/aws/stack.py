@@ -1,67 +1,80 @@
-"""The stack of a SAM template, running on this machine."""
+"""A local AWS in a process of its own."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import partial
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+import boto3
+import httpx
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from .calls import OnCall
-from .clients import Clients
-from .errors import AlreadyRunning, StackFailed
-from .event_sources import EventSources
-from .function_urls import FunctionUrls
-from .functions import Functions
-from .moto_patches import REGION, patched
-from .server import MotoServer
-from .state_machines import StateMachines
-from .template import to_cloudformation
+from cutout_local.aws.credentials import HOST, REGION, Certificate, Credentials
+from cutout_local.aws.errors import PortTaken, StartFailed
+from cutout_local.aws.faults import CONTROL, Report, Rule, Rules
 
-STACK_NAME = "cutout"
+NEW_ACCOUNT_CONCURRENCY = 10
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+_STOP_SECONDS = 5
+_CODE_CACHE = Path(__file__).parents[2] / ".aws-sam" / "code"
 
-_only_one = Lock()
+# https://github.com/ministackorg/ministack#configuration
+_SETTINGS = {
+    "AUTH": "true",
+    "USE_SSL": "1",
+    "MINISTACK_HOST": HOST,
+    "MINISTACK_REGION": REGION,
+    "IOT_MTLS_ENABLED": "0",  # a port of its own
+    "SFTP_ENABLED": "0",  # another
+    "PATH": os.defpath,
+    "LANG": "en_US.UTF-8",
+}
 
 
 class LocalAws:
-    """Deploys a SAM template to a moto server in this process, and runs it until `close`.
+    """MiniStack, with the rules of an account on: IAM, resource policies, TLS, concurrency.
 
-    As a context manager it is up from `__enter__` to `__exit__`. One at a time in a process,
-    since moto's state belongs to the process.
+    `folder` is its own: the log, the certificate, the key and, if `keep`, the data, which a later
+    `LocalAws` of the same folder and port finds again. Port 0 takes any that is free.
+    `wait_scale` shortens what state machines wait; `without_patch` is for tests of the patches.
 
-    Raises, from `start`: `AlreadyRunning`, `PortTaken`, `InvalidTemplate`, `StackFailed`.
+    As a context manager it is up from `__enter__` to `__exit__`. `start` raises `PortTaken` or
+    `StartFailed`.
     """
 
     region = REGION
 
     def __init__(
         self,
-        template: Path,
-        parameters: Mapping[str, str],
+        folder: Path,
         *,
-        secrets: Mapping[str, str],
         port: int = 0,
-        environments: int = 1,
-        on_call: OnCall | None = None,
+        keep: bool = False,
+        concurrency: int = NEW_ACCOUNT_CONCURRENCY,
+        wait_scale: float = 1,
+        without_patch: str = "",
     ) -> None:
-        """`secrets` are made before the stack; port 0 takes any that is free; `environments` is
-        how many processes a function may have when it is invoked several times at once.
-        """
-        self._template = template
-        self._parameters = parameters
-        self._secrets = secrets
-        self._port = port
-        self._environments = environments
-        self._on_call = on_call
-        self._running = ExitStack()
-        self.endpoint_url = ""
-        self.outputs: dict[str, str] = {}
+        self.folder = folder
+        self.log = folder / "aws.log"
+        self.port = port
+        self.credentials = Credentials.of(folder)
+        self.certificate = Certificate.of(folder)
+        self._settings = {
+            "LAMBDA_ACCOUNT_CONCURRENCY": str(concurrency),
+            "SFN_WAIT_SCALE": str(wait_scale),
+            "PERSIST_STATE": str(int(keep)),
+            "S3_PERSIST": str(int(keep)),
+            "CUTOUT_WITHOUT_PATCH": without_patch,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = cache(self._new_client)
 
     def __enter__(self) -> Self:
         self.start()
@@ -75,78 +88,111 @@ class LocalAws:
     ) -> None:
         self.close()
 
+    @property
+    def endpoint_url(self) -> str:
+        """By address, so that SDKs put the bucket in the path and not in the host name."""
+        return f"https://{HOST}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the AWS CLI, SAM and the SDKs need to use this account."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CA_BUNDLE": str(self.certificate.ca),
+        }
+
     def start(self) -> None:
-        with ExitStack() as stack:
-            if not _only_one.acquire(blocking=False):
-                raise AlreadyRunning("this process already runs a local stack")
-            stack.callback(_only_one.release)
-            self._start(stack)
-            self._running = stack.pop_all()
+        with _listen(self.port) as listener, self.log.open("ab") as log:
+            self.port = listener.getsockname()[1]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cutout_local.aws.server", str(listener.fileno())],
+                env=self._server_environment(),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a terminal's Ctrl-C is ours to handle
+            )
+        try:
+            self.report()
+        except (httpx.HTTPError, OSError) as error:
+            self.close()
+            raise StartFailed(f"the local AWS did not start ({error}); see {self.log}") from error
 
     def close(self) -> None:
-        """Ends processes, threads and the server; safe to call twice."""
-        self._running.close()
+        """End the server and the functions; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # functions are in its process group
+        process.communicate()
 
-    def client(self, service: str, access_key_id: str = "test") -> Any:
-        """A boto3 client of the local stack, for as long as it is up."""
-        return self._clients.client(
+    def _new_client(self, service: str) -> Any:
+        """A boto3 client of the account's root user."""
+        return boto3.Session().client(  # type: ignore[call-overload]
             service,
-            access_key_id,
-            region_name=self.region,
+            region_name=REGION,
             endpoint_url=self.endpoint_url,
-            aws_secret_access_key="test",  # noqa: S106 - moto checks none
+            aws_access_key_id=self.credentials.access_key_id,
+            aws_secret_access_key=self.credentials.secret_access_key,
+            verify=str(self.certificate.ca),
             # What fails here fails again; the first error is the one that tells why.
             config=Config(retries={"total_max_attempts": 1}),
         )
 
+    def set_faults(self, rules: list[Rule], seed: int = 0) -> None:
+        """Have calls fail, from now on and until the next rules; what was reported is forgotten."""
+        self._control("PUT", "faults", Rules(seed=seed, rules=rules).model_dump())
+
+    def report(self) -> Report:
+        """The calls that were made, and what rules did to them, since the last rules were set."""
+        return Report.model_validate_json(self._control("GET", "report"))
+
+    def initialise(self, function: str) -> None:
+        """Start a first process of a function (its physical name), without waiting for it.
+
+        Not as AWS, where the first invocation waits; here it would be the newcomer who waits.
+        """
+        self._control("POST", "initialise", {"function": function})
+
     def kill(self, function: str) -> None:
-        """Kills the process of a function (its logical id), as a crash would."""
-        self._functions.kill(function)
+        """Kill the processes of a function (its physical name), as a crash would."""
+        self._control("POST", "kill", {"function": function})
 
-    def _start(self, stack: ExitStack) -> None:
-        urls = FunctionUrls()
-        server = MotoServer(self._port, self._on_call, urls)
-        stack.callback(server.close)
-        self.endpoint_url = server.url
-        self._clients = Clients()
-        stack.callback(self._clients.close)
-        root = self._template.resolve().parent
-        self._functions = Functions(root, server.url, self._environments)
-        self._machines = StateMachines(root)
-        self._sources = EventSources()
-        stack.enter_context(
-            patched(server.url, self._functions, urls, self._sources, self._machines)
-        )
-        stack.callback(self._shut_down)
-        self._put_secrets()
-        self._deploy(to_cloudformation(self._template, self._parameters))
-        self._sources.start(self._functions, partial(self.client, "sqs"))
+    def _control(self, method: str, what: str, body: Any = None) -> bytes:
+        key = {"authorization": f"Bearer {self.credentials.secret_access_key}"}
+        trusted = ssl.create_default_context(cafile=str(self.certificate.ca))
+        with httpx.Client(verify=trusted, headers=key, timeout=30, trust_env=False) as client:
+            answer = client.request(method, self.endpoint_url + CONTROL + what, json=body)
+            return answer.raise_for_status().content
 
-    def _put_secrets(self) -> None:
-        client = self.client("secretsmanager")
-        for name, value in self._secrets.items():
-            client.create_secret(Name=name, SecretString=value)
+    def _server_environment(self) -> dict[str, str]:
+        """Nothing of ours is handed on: functions must not see who started the server."""
+        return {
+            **_SETTINGS,
+            **self._settings,
+            **self.environment,
+            "GATEWAY_PORT": str(self.port),
+            "MINISTACK_SSL_CERT": str(self.certificate.chain),
+            "MINISTACK_SSL_KEY": str(self.certificate.key),
+            "CUTOUT_CODE_CACHE": str(_CODE_CACHE),
+            "STATE_DIR": str(self.folder / "state"),
+            "S3_DATA_DIR": str(self.folder / "s3"),
+            "TMPDIR": str(self.folder),
+            "HOME": str(self.folder),
+        }
 
-    def _deploy(self, body: str) -> None:
-        client = self.client("cloudformation")
-        parameters = [
-            {"ParameterKey": name, "ParameterValue": value}
-            for name, value in self._parameters.items()
-        ]
-        try:
-            client.create_stack(StackName=STACK_NAME, TemplateBody=body, Parameters=parameters)
-        except ClientError as error:
-            raise StackFailed(f"{self._template}: {error}") from error
-        description = client.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
-        if description["StackStatus"] != "CREATE_COMPLETE":
-            raise StackFailed(description.get("StackStatusReason", description["StackStatus"]))
-        outputs = description.get("Outputs", [])
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
-    def _shut_down(self) -> None:
-        """No new work first, then what is in work, then the threads that waited for it."""
-        self._sources.stop()
-        self._machines.stop()
-        self._functions.close()
-        self._sources.close()
-        self._machines.close()
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port), backlog=128)
+    except OSError as error:
+        raise PortTaken(f"port {port} of {HOST}: {error.strerror}") from error

@@ -38,7 +38,7 @@ class Backend:
         self._clock = clock
         self._storage = Storage(folder, settings.retention, settings.max_stored_bytes)
         self.uploads = Uploads(self._storage, clock, settings.retention, settings.max_image_bytes)
-        self._client = web_client(settings.fetch_timeout, settings.max_redirects, transport)
+        self._client = web_client(settings, transport)
         fetcher = Fetcher(self._client, settings.fetch_timeout, settings.max_image_bytes)
         self._webhooks = Webhooks(self._client, self.faults, settings)
         self._deliveries = Background()

@@ -1,26 +1,32 @@
 """Fetching the `image` of a submit."""
 
 import asyncio
+import ssl
 from pathlib import Path
 
 import httpx
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
 
 from cutout_local.wavespeed.errors import MediaNotFetched
+from cutout_local.wavespeed.settings import Settings
 
 FETCHES_AT_ONCE = 16
 _WEB_URL = TypeAdapter(AnyHttpUrl)
 _LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
-def web_client(
-    timeout: float, max_redirects: int, transport: httpx.AsyncBaseTransport | None
-) -> httpx.AsyncClient:
+def web_client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     """Return a client that follows redirects and asks no proxy for this machine's own ports."""
+    trusted = ssl.create_default_context()
+    if settings.ca_file:
+        trusted.load_verify_locations(settings.ca_file)
     return httpx.AsyncClient(
-        timeout=timeout,
+        verify=trusted,
+        # A connection that waits for the next image may be closed just as it comes.
+        limits=httpx.Limits(max_keepalive_connections=0),
+        timeout=settings.fetch_timeout,
         follow_redirects=True,
-        max_redirects=max_redirects,
+        max_redirects=settings.max_redirects,
         transport=transport,
         mounts=dict.fromkeys(_LOOPBACK, transport),
     )

@@ -65,6 +65,8 @@ class Settings(_Frozen):
         max_stored_bytes: the oldest outputs and uploads go when they take more.
         tier: None sets no limit.
         balance: credits in USD.
+        ca_file: of an authority (PEM) that images' and webhooks' servers may have their
+            certificate from, besides the system's.
         webhook_backoff: the wait before the first retry; it doubles with each.
     """
 
@@ -84,3 +86,4 @@ class Settings(_Frozen):
     webhook_secret: str = Field(default_factory=_new_secret, repr=False)
     webhook_timeout: float = Field(default=10, gt=0)
     webhook_backoff: float = Field(default=1, gt=0)
+    ca_file: str | None = None

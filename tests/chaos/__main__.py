@@ -5,15 +5,13 @@ import logging
 import sys
 import time
 
-from cutout_local.aws import AwsFaults
 from tests.chaos import report
 from tests.chaos.audit import Audit, Evidence
 from tests.chaos.campaign import Campaign
 from tests.chaos.ground import ground
 from tests.chaos.plan import Plan, make_plan
-from tests.chaos.troubles import AWS_RULES, Troubles
+from tests.chaos.troubles import Troubles
 
-ENVIRONMENTS = 4  # processes of each function; more only wait for the stack, which is one
 DEADLINE = 25  # seconds for a prediction; the shortest that a stack so busy keeps for all others
 BOUND = 300.0  # seconds to wait, and three more for each upload
 
@@ -35,8 +33,8 @@ def main() -> int:
 def fight(plan: Plan, deadline: int = DEADLINE) -> int:
     """Carry out a plan and print how it ended; 1 if anything is as it must not be."""
     began = time.monotonic()
-    troubles = Troubles(AwsFaults(plan.seed, AWS_RULES), plan.kills)
-    with ground(ENVIRONMENTS, deadline, troubles) as place:
+    troubles = Troubles(plan.seed, plan.kills)
+    with ground(deadline) as place:
         campaign = Campaign(plan, place, troubles)
         campaign.run(BOUND + 3 * len(plan.uploads))
         strikes = place.end_vendor_faults()

@@ -46,13 +46,13 @@ class Campaign:
         began = time.monotonic()
         until = began + seconds
         self.ground.set_vendor_faults(rule.model_dump() for rule in self.plan.rules)
-        self.troubles.aws = self.ground.aws
+        self.troubles.start(self.ground.aws, self.ground.physical_name)
         for place, wave in enumerate(self.plan.waves):
             self._send_wave(place, wave)
         self.did["seconds until all was uploaded"] = round(time.monotonic() - began)
         self._settle(until)
         self.did["seconds until all had settled"] = round(time.monotonic() - began)
-        self.troubles.stop()
+        self.troubles.stop(self.ground.aws)
         self._rescue()
         self._deliver(list(self._bodies.values()))
         self._settle(until)
@@ -71,7 +71,7 @@ class Campaign:
 
     def _upload(self, planned: Planned) -> str:
         self.ground.upload(planned.key, planned.body, dict(planned.file.metadata))
-        [(body, upload)] = self.ground.new_events()
+        body, upload = self.ground.next_event()
         self.uploads[planned.number] = upload
         self._bodies[upload.task_id] = body
         if planned.fate is Fate.DELETED:

@@ -1,7 +1,7 @@
 """The ground that a campaign is fought on: the local stack, shortened, and every hand on it."""
 
 import json
-import time
+import ssl
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from cutout.domain.messages import ObjectCreated
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout_local.aws import OnCall
 from cutout_local.stack import LOCAL_API_KEY, LocalStack, local_stack
 from cutout_local.wavespeed import Settings
 from tests.chaos.files import MAX_MEGABYTES, MAX_MEGAPIXELS
 from tests.chaos.pictures import keep_colours, number_in
+from tests.support.waiting import wait_for
 
 PARAMETERS = {
     "Webhook": "on",
@@ -35,8 +35,7 @@ _TIMEOUTS = {
     "PollFunction": (10, {"LOCK_SECONDS": "12"}),
 }
 _VISIBILITY_SECONDS = "5"
-_LONGEST_RECEIVE = 2.5  # seconds that a poller of the local stack waits for messages, and more
-_RETRY_SPEED = 4
+_WAIT_SCALE = 0.5  # of what state machines wait
 _TAP = "chaos-tap"
 _NEW = "Object Created"
 OPEN = (Status.QUEUED, Status.SUBMITTING, Status.PROCESSING)
@@ -53,13 +52,12 @@ class Png:
 
 
 @contextmanager
-def ground(environments: int, deadline: int, on_call: OnCall) -> Iterator["Ground"]:
+def ground(deadline: int) -> Iterator["Ground"]:
     with local_stack(
         parameters={**PARAMETERS, "DeadlineSeconds": str(deadline)},
         settings=Settings(api_key=LOCAL_API_KEY, workers=1),
         load_engine=keep_colours,
-        environments=environments,
-        on_call=on_call,
+        wait_scale=_WAIT_SCALE,
     ) as stack:
         yield Ground(stack)
 
@@ -70,7 +68,9 @@ class Ground:
     def __init__(self, stack: LocalStack) -> None:
         self.aws = stack.aws
         self.env = stack.environment
-        self.webhook_url = stack.aws.outputs["WebhookUrl"]
+        self.trusted = ssl.create_default_context(cafile=str(stack.aws.certificate.ca))
+        self.physical_name = stack.physical_name
+        self.webhook_url = stack.outputs["WebhookUrl"]
         self.webhook_secret = stack.wavespeed.settings.webhook_secret
         self._dynamodb = stack.aws.client("dynamodb")
         self._events = stack.aws.client("events")
@@ -78,7 +78,6 @@ class Ground:
         self._sqs = stack.aws.client("sqs")
         self._states = stack.aws.client("stepfunctions")
         self._shorten_timeouts()
-        self._shorten_retries()
         self._upload_rule = self._find_upload_rule()
         self._tap_url = self._tap_events()
 
@@ -87,26 +86,17 @@ class Ground:
     def _shorten_timeouts(self) -> None:
         functions = self.aws.client("lambda")
         for logical_id, (timeout, changes) in _TIMEOUTS.items():
-            name = self.aws.outputs[logical_id]
+            name = self.physical_name(logical_id)
             before = functions.get_function_configuration(FunctionName=name)["Environment"]
-            # moto hands out numbers as numbers, and takes none.
-            variables = {name: str(value) for name, value in before["Variables"].items()}
             functions.update_function_configuration(
                 FunctionName=name,
                 Timeout=timeout,
-                Environment={"Variables": variables | changes},
+                Environment={"Variables": before["Variables"] | changes},
             )
-            self.aws.kill(logical_id)  # the process that is there has the old environment
         self._sqs.set_queue_attributes(
             QueueUrl=self.env["UPLOAD_QUEUE_URL"],
             Attributes={"VisibilityTimeout": _VISIBILITY_SECONDS},
         )
-        time.sleep(_LONGEST_RECEIVE)  # one that began before hides messages for the old time
-
-    def _shorten_retries(self) -> None:
-        naps = self.aws._machines.naps  # the waits of the state machine's Retry
-        nap = naps.sleep
-        naps.sleep = lambda seconds: nap(seconds / _RETRY_SPEED)
 
     def _find_upload_rule(self) -> dict[str, Any]:
         rules: list[dict[str, Any]] = self._events.list_rules()["Rules"]
@@ -117,6 +107,14 @@ class Ground:
         url: str = self._sqs.create_queue(QueueName=_TAP)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         arn = attributes["Attributes"]["QueueArn"]
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        self._sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         self._events.put_rule(Name=_TAP, EventPattern=self._upload_rule["EventPattern"])
         self._events.put_targets(Rule=_TAP, Targets=[{"Id": _TAP, "Arn": arn}])
         return url
@@ -135,10 +133,10 @@ class Ground:
         place = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
         self._s3.delete_object(**place)
 
-    def new_events(self) -> list[tuple[str, Upload]]:
-        """Bodies of the events since the last look, in their order, with what they are about."""
-        bodies = self._take(self._tap_url)
-        return [(body, ObjectCreated.model_validate_json(body).upload) for body in bodies]
+    def next_event(self) -> tuple[str, Upload]:
+        """The body of the next event, once it comes, and what it is about."""
+        body = wait_for(lambda: next(self._take(self._tap_url), None))
+        return body, ObjectCreated.model_validate_json(body).upload
 
     def send(self, body: str, delay: int = 0) -> None:
         url = self.env["UPLOAD_QUEUE_URL"]
@@ -186,7 +184,7 @@ class Ground:
         return {task.task_id: task for task in found}
 
     def open_tasks(self) -> list[Task]:
-        """Those that are on their way; moto takes long to tell the whole ledger."""
+        """Those that are on their way."""
         return [
             Task.model_validate(item)
             for status in OPEN

@@ -91,8 +91,8 @@ def _deeds(campaign: Campaign) -> Iterator[Row]:
     yield from (
         (f"  {name}", n) for name, n in Counter(k.function for k in troubles.killed).items()
     )
-    yield "calls to AWS that failed", sum(troubles.faults.struck.values())
-    yield from ((f"  {what}", count) for what, count in sorted(troubles.faults.struck.items()))
+    yield "calls to AWS that failed", sum(troubles.struck.values())
+    yield from ((f"  {what}", count) for what, count in sorted(troubles.struck.items()))
     yield "callbacks of strangers", sum(campaign.knocks.values())
     yield from ((f"  {what}", count) for what, count in sorted(campaign.knocks.items()))
 

@@ -34,6 +34,7 @@ def knock(ground: Ground, path: str, dice: random.Random) -> str:
         content=body,
         headers={} if kind == "unsigned" else headers,
         timeout=60,
+        verify=ground.trusted,
     )
     return f"{kind}: {answer.status_code}"
 

@@ -1,91 +1,94 @@
 """What goes wrong on the side of AWS: calls that fail, functions that are killed at a call."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
 
-from cutout_local.aws import AwsFaults, Call, Fault, FaultRule, LocalAws
-
-_CHANGES = frozenset({"PutItem", "UpdateItem"})
+from cutout_local.aws import LocalAws, Rule
 
 # Most rows are shorter than the five attempts of the functions' SDK, some are longer.
 AWS_RULES = (
-    FaultRule("dynamodb", Fault("ThrottlingException", 400), 0.01, most=7),
-    FaultRule("dynamodb", Fault("ProvisionedThroughputExceededException", 400), 0.01, most=7),
-    FaultRule("dynamodb", Fault("InternalServerError", 500, carried_out=True), 0.01, _CHANGES),
-    FaultRule("s3", Fault("SlowDown", 503), 0.02, most=7),
-    FaultRule("s3", Fault("InternalError", 500), 0.02, most=2),
-    FaultRule("s3", Fault("InternalError", 500, carried_out=True), 0.03, frozenset({"PutObject"})),
-    FaultRule("states", Fault("ThrottlingException", 400), 0.03, most=7),
-    FaultRule("states", Fault("InternalFailure", 500, carried_out=True), 0.03),
-    FaultRule("sqs", Fault("RequestThrottled", 400), 0.02, most=3),
-    FaultRule("sqs", Fault("InternalFailure", 500, carried_out=True), 0.02),
-    FaultRule("events", Fault("InternalException", 500), 0.03, most=7),
-    FaultRule("secretsmanager", Fault("InternalServiceError", 500), 0.1, most=3),
-    FaultRule("lambda", Fault("TooManyRequestsException", 429), 0.02, most=2),
+    Rule(actions=["dynamodb:*"], error="ThrottlingException", status=400, rate=0.01, most=7),
+    Rule(
+        actions=["dynamodb:*"],
+        error="ProvisionedThroughputExceededException",
+        status=400,
+        rate=0.01,
+        most=7,
+    ),
+    Rule(
+        actions=["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        error="InternalServerError",
+        rate=0.01,
+        carried_out=True,
+    ),
+    Rule(actions=["s3:*"], error="SlowDown", status=503, rate=0.02, most=7),
+    Rule(actions=["s3:*"], error="InternalError", rate=0.02, most=2),
+    Rule(actions=["s3:PutObject"], error="InternalError", rate=0.03, carried_out=True),
+    Rule(actions=["states:*"], error="ThrottlingException", status=400, rate=0.03, most=7),
+    Rule(actions=["states:*"], error="InternalFailure", rate=0.03, carried_out=True),
+    Rule(actions=["sqs:*"], error="RequestThrottled", status=400, rate=0.02, most=3),
+    Rule(actions=["sqs:*"], error="InternalFailure", rate=0.02, carried_out=True),
+    Rule(actions=["events:*"], error="InternalException", rate=0.03, most=7),
+    Rule(actions=["secretsmanager:*"], error="InternalServiceError", rate=0.1, most=3),
+    Rule(actions=["lambda:*"], error="TooManyRequestsException", status=429, rate=0.02, most=2),
 )
 
-# Where functions are killed, and roughly how often such a call is made for an upload. GetObject is
-# also the vendor's fetch by the URL it was lent, while the answer to the submit is under way.
+# Where functions are killed, and roughly how often such a call is made for an upload.
+# GetObjectVersion is also the vendor's fetch by the URL it was lent, while the answer to the
+# submit is under way.
 CALLS_PER_UPLOAD = {
-    ("SubmitFunction", "dynamodb", "PutItem"): 2.0,
-    ("SubmitFunction", "dynamodb", "UpdateItem"): 1.5,
-    ("SubmitFunction", "s3", "GetObject"): 1.5,
-    ("SubmitFunction", "states", "StartExecution"): 0.8,
-    ("PollFunction", "dynamodb", "UpdateItem"): 4.0,
-    ("PollFunction", "s3", "PutObject"): 0.6,
-    ("WebhookFunction", "dynamodb", "UpdateItem"): 0.6,
-    ("WebhookFunction", "states", "SendTaskSuccess"): 0.3,
-    ("BackstopFunction", "dynamodb", "GetItem"): 0.15,
+    ("SubmitFunction", "dynamodb:PutItem"): 2.0,
+    ("SubmitFunction", "dynamodb:UpdateItem"): 1.5,
+    ("SubmitFunction", "s3:GetObjectVersion"): 1.5,
+    ("SubmitFunction", "states:StartExecution"): 0.8,
+    ("PollFunction", "dynamodb:UpdateItem"): 4.0,
+    ("PollFunction", "s3:PutObject"): 0.6,
+    ("WebhookFunction", "dynamodb:UpdateItem"): 0.6,
+    ("WebhookFunction", "states:SendTaskSuccess"): 0.3,
+    ("BackstopFunction", "dynamodb:GetItem"): 0.15,
 }
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Kill a function's processes at its n-th call of an operation, before or after its effect."""
+    """Kill a function's processes at its n-th call of an action, before or after its effect."""
 
     function: str
-    service: str
-    operation: str
+    action: str
     nth: int
     carried_out: bool
 
-    @property
-    def at(self) -> tuple[str, str, str, int]:
-        return self.function, self.service, self.operation, self.nth
+    def rule(self, physical_name: str) -> Rule:
+        return Rule(
+            actions=[self.action],
+            caller=physical_name,
+            nth=self.nth,
+            carried_out=self.carried_out,
+            kill=True,
+        )
 
 
 @dataclass
 class Troubles:
-    """An `OnCall`: fails calls by the dice and kills by the plan, until it is told to stop.
+    """What AWS does in a campaign, and how often it did."""
 
-    `aws` is the stack to kill in, once there is one.
-    """
-
-    faults: AwsFaults
+    seed: int
     kills: tuple[Kill, ...]
-    aws: LocalAws | None = None
     killed: list[Kill] = field(default_factory=list)
-    _met: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
+    struck: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, call: Call) -> Fault | None:
-        if self.aws is None:
-            return None
-        if kill := self._due(call):
-            self.aws.kill(kill.function)
-            lost = Fault("InternalFailure", 500, carried_out=kill.carried_out)
-            return None if call.presigned else lost  # the vendor's call does not die with ours
-        return self.faults(call)
+    def start(self, aws: LocalAws, physical_name: Callable[[str], str]) -> None:
+        names = {function: physical_name(function) for function, _ in CALLS_PER_UPLOAD}
+        kills = [kill.rule(names[kill.function]) for kill in self.kills]
+        aws.set_faults([*kills, *AWS_RULES], self.seed)
 
-    def stop(self) -> None:
-        self.aws = None
-
-    def _due(self, call: Call) -> Kill | None:
-        met = (call.caller, call.service, call.operation)
-        with self._lock:
-            self._met[met] += 1
-            due = next((kill for kill in self.kills if kill.at == (*met, self._met[met])), None)
-            if due:
-                self.killed.append(due)
-            return due
+    def stop(self, aws: LocalAws) -> None:
+        """Nothing fails from now on."""
+        for place, times in aws.report().struck.items():
+            if place < len(self.kills):
+                self.killed.append(self.kills[place])
+            else:
+                rule = AWS_RULES[place - len(self.kills)]
+                self.struck[f"{rule.actions[0].split(':')[0]} {rule.error}"] += times
+        aws.set_faults([])

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,10 +18,12 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from cutout_local.stack import LocalStack, local_stack
+from cutout_local.stack import BUILD, LocalStack, local_stack
+from cutout_local.wavespeed.worker import LoadEngine
+from tests.chaos.pictures import keep_colours
 from tests.support.waiting import wait_for
 
-HIDDEN = "5"  # seconds that a failed message stays away; the template's 900 are too many to wait
+HIDDEN = "5"  # seconds that a failed message stays away; the template's 1080 are too many to wait
 
 
 class Stack:
@@ -54,6 +57,10 @@ class Stack:
                 upload, lambda task: task.status in statuses and code in {None, task.code}
             )
         )
+
+    def kill(self, function: str) -> None:
+        """Kill the processes of a function of the template, as a crash would."""
+        self.local.aws.kill(self.local.physical_name(function))
 
     def execution_arn(self, task: Task) -> str:
         machine = self.env["STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
@@ -107,10 +114,26 @@ ENDED = {Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.UNCERTAIN}
 
 
 @contextmanager
-def running(**parameters: str) -> Iterator[Stack]:
-    """A stack with the template's parameters, and with failed messages coming back soon."""
-    bounds = {"DeadlineSeconds": "120", "MaxReceives": "2", "MaxMegapixels": "2"}
-    with local_stack(parameters=bounds | parameters) as local:
+def running(
+    build: Path = BUILD,
+    wait_scale: float = 1,
+    load_engine: LoadEngine | None = keep_colours,
+    **parameters: str,
+) -> Iterator[Stack]:
+    """A stack with the template's parameters, and with failed messages coming back soon.
+
+    Its engine is a quick one, which cuts the margin off; None takes the real remover.
+    """
+    bounds = {
+        "DeadlineSeconds": "120",
+        "MaxReceives": "2",
+        "MaxMegapixels": "2",
+        "SubmitConcurrency": "2",  # each has a process of its own, which takes a second to start
+    }
+    asked = bounds | parameters
+    with local_stack(
+        build=build, wait_scale=wait_scale, load_engine=load_engine, parameters=asked
+    ) as local:
         stack = Stack(local)
         stack.sqs.set_queue_attributes(
             QueueUrl=stack.env["UPLOAD_QUEUE_URL"], Attributes={"VisibilityTimeout": HIDDEN}

@@ -51,7 +51,7 @@ def test_a_poll_function_that_is_killed_finishes_on_the_next_try(stack: Stack) -
     stack.reached(upload, Status.PROCESSING)
 
     wait_for(lambda: stack.ledger.get(upload.task_id).polls)
-    stack.local.aws.kill("PollFunction")
+    stack.kill("PollFunction")
 
     assert stack.ended(upload).status is Status.COMPLETED
     assert len(stack.billed("killed.jpg")) == 1

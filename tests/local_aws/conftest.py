@@ -1,16 +1,12 @@
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
 
-from cutout_local.aws import LocalAws
-
-from .support import PARAMETERS, SECRETS, TEMPLATE
+from tests.local_aws.support import Account, account
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    """One stack for the tests of a module."""
-    with LocalAws(TEMPLATE, PARAMETERS, secrets=SECRETS) as stack:
-        yield stack
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """One account for all tests that leave it usable."""
+    with account(tmp_path_factory.mktemp("aws")) as shared:
+        yield shared

@@ -1,141 +1,121 @@
 """AWS that fails as it was asked to."""
 
-from __future__ import annotations
-
-import sys
-import urllib.request
+import ssl
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
+from uuid import uuid4
 
-import boto3
+import httpx
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from cutout_local.aws import AwsFaults, Call, Fault, FaultRule, LocalAws
-from tests.local_aws.support import PARAMETERS, SECRETS, TEMPLATE
-
-THROTTLED = FaultRule("dynamodb", Fault("ThrottlingException", 400), 1, frozenset({"PutItem"}))
-ANSWER_LOST = FaultRule("dynamodb", Fault("InternalServerError", 500, carried_out=True), 1)
-SLOW_DOWN = FaultRule("s3", Fault("SlowDown", 503), 1)
+from cutout_local.aws import Call, Rule
+from tests.local_aws.support import Account
 
 
-@pytest.fixture(scope="module")
-def faults() -> AwsFaults:
-    return AwsFaults(1, [])
+@pytest.fixture
+def faulty(aws: Account) -> Iterator[Account]:
+    """Faults that end with the test."""
+    yield aws
+    aws.aws.set_faults([])
 
 
-@pytest.fixture(scope="module")
-def aws(faults: AwsFaults) -> Iterator[LocalAws]:
-    with LocalAws(TEMPLATE, PARAMETERS, secrets=SECRETS, on_call=faults) as aws:
-        yield aws
-
-
-def client(aws: LocalAws, service: str, attempts: int = 1) -> Any:
-    """A client that is not the operator's, whose calls are spared."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": attempts})
-    return boto3.client(  # type: ignore[call-overload]
-        service,
-        region_name=aws.region,
-        endpoint_url=aws.endpoint_url,
-        aws_access_key_id="Worker",
-        aws_secret_access_key="test",
-        config=config,
+def put(aws: Account, key: str, function: str = "Hand") -> tuple[str | None, Any]:
+    """Have a function put an item."""
+    arguments = {"TableName": aws.outputs["Table"], "Item": {"id": {"S": key}}}
+    return aws.invoke(
+        function, do="call", service="dynamodb", operation="put_item", arguments=arguments
     )
 
 
-def put(aws: LocalAws, key: str, attempts: int = 1) -> None:
-    item = {"id": {"S": key}}
-    client(aws, "dynamodb", attempts).put_item(TableName=aws.outputs["Table"], Item=item)
+def rule(**more: Any) -> Rule:
+    return Rule(actions=["dynamodb:PutItem"], error="InternalServerError", **more)
 
 
-def is_there(aws: LocalAws, key: str) -> bool:
-    answer = aws.client("dynamodb").get_item(TableName=aws.outputs["Table"], Key={"id": {"S": key}})
-    return "Item" in answer
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_a_call_that_fails_was_carried_out_or_not(faulty: Account, carried_out: bool) -> None:
+    key = uuid4().hex
+    faulty.aws.set_faults([rule(carried_out=carried_out)])
+    _, payload = put(faulty, key)
+    assert "(InternalServerError)" in payload["errorMessage"]
+    assert bool(faulty.item(key)) is carried_out
 
 
-@pytest.mark.parametrize(
-    ("rule", "code", "done"),
-    [(THROTTLED, "ThrottlingException", False), (ANSWER_LOST, "InternalServerError", True)],
-)
-def test_a_call_that_fails_was_carried_out_or_not(
-    aws: LocalAws, faults: AwsFaults, rule: FaultRule, code: str, done: bool
+def test_only_the_caller_and_the_actions_of_a_rule_are_struck(faulty: Account) -> None:
+    hand = faulty.outputs["Hand"]
+    faulty.aws.set_faults([rule(caller="*NarrowHand*"), Rule(actions=["s3:*"], caller=hand)])
+    assert put(faulty, uuid4().hex)[0] is None
+    faulty.aws.set_faults([rule(caller=hand)])
+    assert put(faulty, uuid4().hex)[0] == "Unhandled"
+
+
+def test_a_state_machine_is_a_caller_by_its_name(faulty: Account) -> None:
+    key = uuid4().hex
+    update = faulty.update(key, {"UpdateExpression": "SET kind = id"}, End=True)
+    machine = faulty.machine({"Update": update})
+    name = machine.rsplit(":", 1)[1]
+    throttled = Rule(actions=["dynamodb:UpdateItem"], error="ThrottlingException", status=400)
+    faulty.aws.set_faults([throttled.model_copy(update={"caller": name})])
+    assert faulty.ended(faulty.start(machine))["error"] == "DynamoDb.ThrottlingException"
+
+
+def test_exactly_the_nth_call_fails(faulty: Account) -> None:
+    faulty.aws.set_faults([rule(nth=2)])
+    assert [put(faulty, uuid4().hex)[0] for _ in range(3)] == [None, "Unhandled", None]
+
+
+def test_the_caller_is_killed(faulty: Account) -> None:
+    key = uuid4().hex
+    faulty.aws.set_faults([rule(kill=True, carried_out=True, nth=1)])
+    _, payload = put(faulty, key)
+    assert payload["errorType"] == "Runtime.ExitError"
+    assert faulty.item(key)
+    assert put(faulty, key)[0] is None
+
+
+def test_an_answer_is_delayed(faulty: Account) -> None:
+    faulty.aws.set_faults([rule(delay=0.5, carried_out=True)])
+    since = time.monotonic()
+    put(faulty, uuid4().hex)
+    assert time.monotonic() - since >= 0.5
+
+
+def test_the_report_counts_calls_and_strikes(faulty: Account) -> None:
+    faulty.aws.set_faults([rule(nth=2)])
+    for _ in range(2):
+        put(faulty, uuid4().hex)
+    faulty.item("any")
+    report = faulty.aws.report()
+    calls = dict(report.calls)
+    assert calls[Call(caller=faulty.outputs["Hand"], action="dynamodb:PutItem")] == 2
+    assert calls[Call(caller="root", action="dynamodb:GetItem")] == 1
+    assert report.struck == {0: 1}
+
+
+def test_the_root_user_s_calls_are_spared(faulty: Account) -> None:
+    faulty.aws.set_faults([Rule(actions=["*"])])
+    key = uuid4().hex
+    faulty.put(key, b"spared")
+    assert faulty.get(key) == b"spared"
+
+
+def test_the_seed_decides_which_calls_fail(faulty: Account) -> None:
+    def ends(seed: int) -> list[str | None]:
+        faulty.aws.set_faults([rule(rate=0.5)], seed)
+        return [put(faulty, "seed")[0] for _ in range(6)]
+
+    first = ends(1)
+    assert first == ends(1)
+    assert 0 < first.count(None) < 6
+
+
+@pytest.mark.parametrize("what", ["report", "faults", "kill"])
+@pytest.mark.parametrize("given", [{}, {"authorization": "Bearer wrong"}])
+def test_the_control_endpoint_refuses_who_has_not_the_secret(
+    aws: Account, what: str, given: dict[str, str]
 ) -> None:
-    faults.rules = [rule]
-
-    with pytest.raises(ClientError) as error:
-        put(aws, code)
-
-    faults.rules = []
-    assert error.value.response["Error"]["Code"] == code
-    assert is_there(aws, code) is done
-
-
-def test_s3_answers_in_its_own_form_and_a_presigned_url_still_works(
-    aws: LocalAws, faults: AwsFaults
-) -> None:
-    place = {"Bucket": aws.outputs["Bucket"], "Key": "in/slow"}
-    aws.client("s3").put_object(**place, Body=b"x" * 100_000)
-    faults.rules = [SLOW_DOWN]
-    s3 = client(aws, "s3")
-
-    with pytest.raises(ClientError) as error:
-        s3.put_object(**place, Body=b"y" * 100_000)
-    url = s3.generate_presigned_url("get_object", Params=place)
-
-    assert error.value.response["Error"]["Code"] == "SlowDown"
-    with urllib.request.urlopen(url) as answer:
-        assert answer.read() == b"x" * 100_000
-
-
-def test_an_sdk_tries_again_what_fails_once(aws: LocalAws, faults: AwsFaults) -> None:
-    faults.rules = [FaultRule("dynamodb", THROTTLED.fault, 0.5)]
-
-    for number in range(5):
-        put(aws, f"again {number}", attempts=20)
-
-    assert faults.struck["dynamodb ThrottlingException"]
-    assert is_there(aws, "again 4")
-
-
-def strikes(seed: int, most: int = 1) -> list[bool]:
-    faults = AwsFaults(seed, [FaultRule("s3", SLOW_DOWN.fault, 0.2, most=most)])
-    return [faults(Call("Worker", "s3", "PutObject")) is not None for _ in range(200)]
-
-
-def test_the_seed_decides_which_calls_fail() -> None:
-    assert strikes(1) == strikes(1)
-    assert strikes(1) != strikes(2)
-    assert 20 <= sum(strikes(1)) <= 60
-
-
-def test_failures_come_in_rows() -> None:
-    assert sum(strikes(1, most=6)) > 1.5 * sum(strikes(1))
-
-
-def test_of_two_writers_with_the_same_condition_one_wins(aws: LocalAws, faults: AwsFaults) -> None:
-    faults.rules = []
-    table, dynamodb, together = aws.outputs["Table"], aws.client("dynamodb"), Barrier(4)
-
-    def claim(key: str) -> bool:
-        together.wait()
-        try:
-            dynamodb.put_item(
-                TableName=table,
-                Item={"id": {"S": key}},
-                ConditionExpression="attribute_not_exists(id)",
-            )
-        except dynamodb.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            rounds = [list(pool.map(claim, [f"{number}"] * 4)) for number in range(25)]
-    finally:
-        sys.setswitchinterval(before)
-    assert [sum(won) for won in rounds] == [1] * 25
+    trusting = ssl.create_default_context(cafile=str(aws.aws.certificate.ca))
+    url = f"{aws.aws.endpoint_url}/_cutout/{what}"
+    for method in ("GET", "PUT", "POST"):
+        answer = httpx.request(method, url, headers=given, content="{}", verify=trusting)
+        assert answer.status_code == 403

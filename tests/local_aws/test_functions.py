@@ -1,111 +1,120 @@
-from __future__ import annotations
+"""Lambda: environments, ends, logs and concurrency."""
 
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from cutout_local.aws import LocalAws
-
-from .support import TEMPLATE, eventually, invoke
+from tests.local_aws.support import Account
+from tests.support.waiting import wait_for
 
 
-def test_a_function_has_the_template_s_environment_and_no_other(
-    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aws.kill("CheckerFunction")  # the next one starts in the environment of this test
-    monkeypatch.setenv("LEAKED", "x")
-    seen = invoke(aws, {"do": "environment"})
-    assert seen["GREETING"] == f"hello from {aws.region}"
-    assert seen["TABLE"] == aws.outputs["Table"]
-    assert seen["SECRET"] == "api-key"
-    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == aws.outputs["Checker"]
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_an_error_is_named_by_the_handler_s_exception(aws: Account) -> None:
+    kind, payload = aws.invoke(do="raise", say='no "luck"')
+    assert (kind, payload["errorType"]) == ("Unhandled", "TemporarilyUnavailable")
+    assert payload["errorMessage"] == 'no "luck"'
+    assert payload["stackTrace"]
+
+
+def test_a_function_has_lambda_s_and_the_template_s_environment_and_no_other(aws: Account) -> None:
+    _, seen = aws.invoke(do="environment")
+    assert (seen["TABLE"], seen["NUMBER"]) == (aws.outputs["Table"], "7")
+    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == aws.outputs["Hand"]
     assert seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "256"
-    assert seen["AWS_ENDPOINT_URL"] == aws.endpoint_url
-    assert seen["cwd"] == seen["LAMBDA_TASK_ROOT"] == str(TEMPLATE.parent / "functions/checker")
-    assert seen["path"][:2] == [seen["cwd"], str(TEMPLATE.parent / "layer")]
-    assert not {"LEAKED", "HOME", "USER", "VIRTUAL_ENV"} & seen.keys()
+    assert seen["AWS_REGION"] == aws.aws.region
+    assert seen["AWS_ENDPOINT_URL"] == aws.aws.endpoint_url
+    assert seen["AWS_ACCESS_KEY_ID"] != aws.aws.credentials.access_key_id
+    assert seen["AWS_SESSION_TOKEN"]
+    allowed = {"TABLE", "NUMBER", "TZ", "LANG", "PATH", "PYTHONPATH", "PWD", "_", "SHLVL"}
+    allowed |= {"CUTOUT_PYTHON", "LC_CTYPE"}
+    others = {name for name in seen if not name.startswith(("AWS_", "LAMBDA_", "_"))}
+    assert others <= allowed
+    assert aws.aws.credentials.secret_access_key not in seen.values()
 
 
-def test_the_context_tells_the_time_that_is_left(aws: LocalAws) -> None:
-    seen = invoke(aws, {"do": "context"})
-    assert 0 < seen["remaining"] <= 1000
-    assert seen["arn"].endswith(f":function:{aws.outputs['Checker']}")
-    assert seen["log"] == aws.outputs["CheckerLogs"]
+def test_a_function_sees_nothing_of_the_host_s_environment(aws: Account) -> None:
+    hosts = {f"{name}={value}" for name, value in os.environ.items()}
+    _, seen = aws.invoke(do="environment")
+    common = hosts & {f"{name}={value}" for name, value in seen.items()}
+    assert {pair.split("=")[0] for pair in common} <= {"LANG", "TZ", "_", "LC_CTYPE"}
 
 
-def test_a_handler_uses_its_layer_and_answers_with_json(aws: LocalAws) -> None:
-    seen = invoke(aws, {"say": "\U0001f600 ü"})
-    assert seen["greeting"] == "from the layer"
-    assert seen["event"] == {"say": "\U0001f600 ü"}
-    assert seen["FunctionError"] is None
+def test_a_function_that_takes_too_long_is_killed_and_the_next_one_runs(aws: Account) -> None:
+    _, before = aws.invoke(do="pid")
+    kind, payload = aws.invoke(do="sleep", seconds=60)
+    assert (kind, payload["errorType"]) == ("Unhandled", "Sandbox.Timedout")
+    assert payload["errorMessage"].endswith("Task timed out after 2.00 seconds")
+    assert wait_for(lambda: not is_running(before))
+    kind, after = aws.invoke(do="pid")
+    assert (kind, after != before) == (None, True)
 
 
-def test_an_error_of_the_handler_is_unhandled(aws: LocalAws) -> None:
-    seen = invoke(aws, {"do": "raise", "say": 'no "luck"'})
-    assert seen["FunctionError"] == "Unhandled"
-    assert seen["errorType"] == "TemporarilyUnavailable"
-    assert seen["errorMessage"] == 'no "luck"'
-    assert seen["stackTrace"]
+def test_a_process_that_ends_is_an_exit_error_and_the_next_one_runs(aws: Account) -> None:
+    kind, payload = aws.invoke(do="exit")
+    assert (kind, payload["errorType"]) == ("Unhandled", "Runtime.ExitError")
+    assert aws.invoke(say="well") == (None, {"said": "well"})
 
 
-def test_a_handler_that_takes_too_long_is_killed_and_the_next_one_runs(aws: LocalAws) -> None:
-    before = invoke(aws, {"do": "environment"})["pid"]
-    seen = invoke(aws, {"do": "sleep", "seconds": 60})
-    assert seen["FunctionError"] == "Unhandled"
-    assert seen["errorType"] == "Sandbox.Timedout"
-    assert seen["errorMessage"].endswith("Task timed out after 1.00 seconds")
-    with pytest.raises(ProcessLookupError):
-        os.kill(before, 0)
-    assert invoke(aws, {"do": "environment"})["pid"] != before
-
-
-def test_a_process_that_ends_is_an_exit_error_and_the_next_one_runs(aws: LocalAws) -> None:
-    seen = invoke(aws, {"do": "exit"})
-    assert seen["errorType"] == "Runtime.ExitError"
-    assert seen["errorMessage"].endswith("Runtime exited with error: exit status 3")
-    assert invoke(aws, {})["FunctionError"] is None
-
-
-def test_a_function_that_is_killed_at_work_fails_that_invocation_only(aws: LocalAws) -> None:
+def test_a_function_that_is_killed_at_work_fails_that_invocation_only(aws: Account) -> None:
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(invoke, aws, {"do": "sleep", "seconds": 0.9, "say": "at work"})
-        eventually(lambda: any("at work" in line for line in log_lines(aws)))
-        aws.kill("CheckerFunction")
-        assert running.result()["errorMessage"].endswith("signal: killed")
-    assert invoke(aws, {})["FunctionError"] is None
+        running = pool.submit(aws.invoke, do="sleep", seconds=1.5)
+
+        def killed() -> bool:
+            aws.aws.kill(aws.outputs["Hand"])
+            return running.done()
+
+        wait_for(killed)
+        kind, payload = running.result()
+    assert (kind, payload["errorType"]) == ("Unhandled", "Runtime.ExitError")
+    assert aws.invoke(say="well")[0] is None
 
 
-def test_a_module_that_cannot_be_imported_fails_each_time(aws: LocalAws) -> None:
-    for _ in range(2):
-        seen = invoke(aws, {}, "Broken")
-        assert seen["FunctionError"] == "Unhandled"
-        assert seen["errorType"] == "Runtime.ImportModuleError"
+def test_lines_are_in_the_template_s_group_between_start_end_and_report(aws: Account) -> None:
+    say = "for the log ü"
+    aws.invoke(say=say)
+    (line,) = aws.logged('"for the log')
+    entry = json.loads(line)
+    assert (entry["level"], entry["message"]) == ("INFO", say)
+    request = entry["request"]
+    assert [each.split()[0] for each in aws.logged(f"RequestId: {request}")] == [
+        "START",
+        "END",
+        "REPORT",
+    ]
+    (report,) = aws.logged(f"REPORT RequestId: {request}")
+    assert "Duration: " in report
+    assert "Memory Size: 256 MB" in report
 
 
-def test_what_a_function_prints_is_in_its_log_group(aws: LocalAws) -> None:
-    invoke(aws, {"say": "for the log"})
-    eventually(lambda: "checker: for the log" in log_lines(aws))
+def test_the_eleventh_invocation_at_a_time_is_throttled_and_a_retry_outlasts_it(
+    aws: Account,
+) -> None:
+    throttled = aws.functions.exceptions.TooManyRequestsException
+    retry = {"ErrorEquals": ["Lambda.TooManyRequestsException"], "IntervalSeconds": 1}
+    ask = aws.task({"say": "at last"}, Retry=[{**retry, "MaxAttempts": 9}], End=True)
+    machine = aws.machine({"Ask": ask})
+    with ThreadPoolExecutor(12) as pool:
+        naps = [pool.submit(aws.invoke, do="sleep", seconds=1.5) for _ in range(12)]
+        wait_for(lambda: sum(nap.done() for nap in naps) == 2, 2)
+        execution = aws.start(machine)
+        ends = [nap.exception() for nap in naps]
+    assert [isinstance(end, throttled) for end in ends if end] == [True, True]
+    assert json.loads(aws.ended(execution)["output"]) == {"said": "at last"}
+    assert "TaskFailed" in aws.history(execution)
 
 
-def test_an_invocation_that_waits_for_its_turn_keeps_its_time(aws: LocalAws) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        naps = [{"do": "sleep", "seconds": 0.6}] * 3
-        answers = list(pool.map(lambda nap: invoke(aws, nap), naps))
-    assert [answer["FunctionError"] for answer in answers] == [None] * 3
-
-
-def test_an_event_invocation_is_answered_at_once(aws: LocalAws) -> None:
-    answer = aws.client("lambda").invoke(
-        FunctionName=aws.outputs["Checker"],
+def test_an_event_invocation_is_answered_at_once(aws: Account) -> None:
+    answer = aws.functions.invoke(
+        FunctionName=aws.outputs["Hand"],
         InvocationType="Event",
         Payload=json.dumps({"say": "asynchronously"}),
     )
     assert answer["StatusCode"] == 202
-    eventually(lambda: "checker: asynchronously" in log_lines(aws))
-
-
-def log_lines(aws: LocalAws) -> list[str]:
-    events = aws.client("logs").filter_log_events(logGroupName=aws.outputs["CheckerLogs"])
-    return [event["message"] for event in events["events"]]
+    assert aws.logged("asynchronously")

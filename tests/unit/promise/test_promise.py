@@ -172,6 +172,7 @@ class Resubmitted(Promise):
     policy = "resubmit"
 
 
+@pytest.mark.no_cover  # it would take twice as long; single cases cover the same lines
 @pytest.mark.parametrize("machine", [Held, Resubmitted])
 def test_the_promise_is_kept_whatever_happens(machine: type[Promise]) -> None:
     run_state_machine_as_test(

@@ -1,0 +1,174 @@
+"""EventBridge, SQS and Function URLs: how events reach queues and functions as on AWS."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+from uuid import uuid4
+
+from ministack.core import iam_evaluator
+from ministack.core.concurrency import esm_wake
+from ministack.core.responses import get_account_id, get_region, json_response
+from ministack.services import lambda_svc, sqs
+
+from cutout_local.aws.functions import LINEAGE
+from cutout_local.aws.patching import replaces
+
+_EVENTBRIDGE = "events.amazonaws.com"
+_TRACE: ContextVar[str] = ContextVar("trace", default="")
+_LONGEST_CHAIN = 16
+_POLLER_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+
+
+@replaces("services.eventbridge", "_invoke_target", "rule targets")
+def _target(original: Callable[..., None]) -> Any:
+    """AWS asks the target's resource policy, and has dead letters; MiniStack has neither.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    No upstream issue exists. AWS tries again for as long as the retry policy says before that.
+    """
+
+    def deliver(target: dict[str, Any], event: Any, rule: dict[str, Any], view: Any = None) -> None:
+        dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
+        arn = target["Arn"] if _allows(target["Arn"], rule["Arn"]) else dead_letters
+        if arn and _allows(arn, rule["Arn"]):
+            original({**target, "Arn": arn}, event, rule, view)
+
+    return deliver
+
+
+def _allows(target: str, rule: str) -> bool:
+    """Whether it is there and lets this rule in."""
+    if target.split(":")[2] == "sqs":
+        return bool(sqs.queue_policy_allows(target, _EVENTBRIDGE, rule, get_account_id()))
+    found = lambda_svc.function_policy_for_arn(target)
+    source = {"aws:sourcearn": rule, "aws:sourceaccount": get_account_id()}
+    context = _context("lambda:InvokeFunction", target, "Service", service_context=source)
+    evaluate = iam_evaluator.evaluate_resource_policy
+    return bool(found and evaluate(found[0], context, service=_EVENTBRIDGE).decision == "Allow")
+
+
+def _context(action: str, resource: str, kind: str, **more: Any) -> iam_evaluator.EvalContext:
+    return iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type=kind,
+        principal_account="" if kind == "Service" else get_account_id(),
+        action=action,
+        resource_arn=resource,
+        region=get_region(),
+        **more,
+    )
+
+
+@replaces("services.eventbridge", "_dispatch_to_lambda", "rule targets")
+def _asynchronously(_original: Any) -> Any:
+    """EventBridge invokes asynchronously: with retries and a failure destination."""
+
+    def dispatch(arn: str, payload: str) -> None:
+        function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+        record = lambda_svc._execution_record_for_config(function, config)
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+    return dispatch
+
+
+@replaces("services.lambda_svc", "_sqs_esm_concurrency", "poller by role")
+def _poller(original: Callable[..., int]) -> Any:
+    """Lambda polls a queue with the function's role; MiniStack asks nobody.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    No upstream issue exists.
+    """
+
+    def concurrency(mapping: Any, function: Any, config: Any, queue: Any = None) -> int:
+        role, arn = config["Role"].rsplit("/", 1)[1], mapping["EventSourceArn"]
+        if all(_role_allows(role, action, arn) for action in _POLLER_ACTIONS):
+            return original(mapping, function, config, queue)
+        mapping["LastProcessingResult"] = "PROBLEM: the execution role may not read the queue."
+        return 0
+
+    return concurrency
+
+
+def _role_allows(role: str, action: str, resource: str) -> bool:
+    policies = iam_evaluator._gather_role_policies(role, get_account_id())
+    context = _context(action, resource, "AssumedRole")
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
+
+
+@replaces("services.sqs", "handle_request", "recursive loops")
+def _keep_trace(original: Callable[..., Any]) -> Any:
+    async def handle(method: str, path: str, headers: dict[str, str], *more: Any) -> Any:
+        _TRACE.set(headers.get("x-amzn-trace-id", ""))
+        return await original(method, path, headers, *more)
+
+    return handle
+
+
+@replaces("services.sqs", "_build_send_sys_attrs", "recursive loops")
+def _hand_on_trace(original: Callable[..., dict[str, str]]) -> Any:
+    def attributes(now: float, given: Any) -> dict[str, str]:
+        trace = {"AWSTraceHeader": _TRACE.get()} if _TRACE.get() else {}
+        return trace | original(now, given)
+
+    return attributes
+
+
+@replaces("services.lambda_svc", "_run_sqs_batch", "recursive loops")
+def _stop_loops(original: Callable[..., None]) -> Any:
+    """The 17th invocation of a chain of messages does not happen: they become dead letters.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    MiniStack counts chains of Invoke, not of messages. No upstream issue exists.
+    """
+
+    def run(mapping: Any, function: Any, event: Any, batch: Any, url: str, name: str) -> None:
+        depth = max(_depth(record["attributes"]) for record in event["Records"])
+        if depth >= _LONGEST_CHAIN and function.get("recursive_loop") != "Allow":
+            _bury(batch, url)
+            return
+        LINEAGE.set(depth)
+        original(mapping, function, event, batch, url, name)
+
+    return run
+
+
+def _depth(attributes: dict[str, str]) -> int:
+    counted = re.search(r"Lineage=1:\d+:(\d+)", attributes.get("AWSTraceHeader", ""))
+    return int(counted[1]) if counted else 0
+
+
+def _bury(batch: list[dict[str, Any]], url: str) -> None:
+    policy = sqs._queues[url]["attributes"].get("RedrivePolicy")
+    dead_letters = sqs._queue_by_arn(json.loads(policy)["deadLetterTargetArn"])
+    sqs._delete_messages_for_esm(url, {message["receipt_handle"] for message in batch})
+    with sqs._queues_lock:
+        dead_letters["messages"] += [{**m, "visible_at": time.time()} for m in batch]
+    esm_wake.set()
+
+
+@replaces("services.lambda_svc", "_create_function_url_config", "function URLs")
+def _function_url(original: Callable[..., Any]) -> Any:
+    """AWS's host name leads to AWS. This is the path at which MiniStack serves the same URL.
+
+    https://github.com/ministackorg/ministack#lambda-function-urls
+    """
+
+    def create(function: str, data: Any, qualifier: Any) -> Any:
+        answer = original(function, data, qualifier)
+        made = lambda_svc._function_urls.get(lambda_svc._url_config_key(function, qualifier))
+        if answer[0] != 201 or made is None:
+            return answer
+        url_id = uuid4().hex
+        made["FunctionUrl"] = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/lambda-url/{url_id}/"
+        return json_response(made, status=201)
+
+    return create
+
+
+@replaces("services.lambda_svc", "_function_url_id", "function URLs")
+def _function_url_id(_original: Any) -> Any:
+    return lambda url: url.rstrip("/").rsplit("/", 1)[-1]

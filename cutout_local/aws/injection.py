@@ -1,0 +1,141 @@
+"""Calls recorded with their caller, and failed, delayed or cut short by a kill on request.
+
+ASGI middleware in front of MiniStack. Whether a rule strikes depends on nothing but the seed, the
+caller, the action and how many such calls there were before.
+"""
+
+import asyncio
+import hmac
+import os
+import random
+from collections import Counter
+from urllib.parse import parse_qs
+
+from ministack.core import iam_actions, lambda_runtime, router
+from ministack.services import sts
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cutout_local.aws.faults import CONTROL, ROOT, Call, Report, Rule, Rules
+from cutout_local.aws.functions import initialise
+
+_MESSAGE = "injected by a rule"
+
+
+class FaultInjection:
+    """Serves `/_cutout/...` to who has the root user's secret, and hands on everything else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._set(Rules())
+
+    def _set(self, rules: Rules) -> None:
+        self._rules = rules
+        self._calls: Counter[Call] = Counter()
+        self._struck: Counter[int] = Counter()
+        self._seen: Counter[tuple[int, str, str]] = Counter()
+        self._left: Counter[tuple[int, str, str]] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        if scope["path"].startswith(CONTROL):
+            answer = await self._control(request)
+            await answer(scope, receive, send)
+        else:
+            await self._forward(request, receive, send)
+
+    async def _forward(self, request: Request, receive: Receive, send: Send) -> None:
+        call = _call(request)
+        rule = self._struck_by(call) if call else None
+        if call is None or rule is None:
+            await self._app(request.scope, receive, send)
+            return
+        await asyncio.sleep(rule.delay)
+        if call.presigned:  # the vendor does not die with the caller
+            kill(call.caller)
+            await self._app(request.scope, receive, send)
+            return
+        if rule.carried_out:
+            await self._app(request.scope, receive, _discard)
+        else:
+            await request.body()  # a client that is still sending would see a reset
+        if rule.kill:
+            kill(call.caller)
+        await _error(call.action.split(":")[0], rule)(request.scope, receive, send)
+
+    def _struck_by(self, call: Call) -> Rule | None:
+        self._calls[call] += 1
+        if call.caller == ROOT:
+            return None
+        for place, rule in enumerate(self._rules.rules):
+            spared = call.presigned and not rule.kill
+            if not spared and rule.matches(call) and self._strikes(place, rule, call):
+                self._struck[place] += 1
+                return rule
+        return None
+
+    def _strikes(self, place: int, rule: Rule, call: Call) -> bool:
+        kind = (place, call.caller, call.action)
+        self._seen[kind] += 1
+        if rule.nth is not None:
+            return self._seen[kind] == rule.nth
+        if self._left[kind]:
+            self._left[kind] -= 1
+            return True
+        chance = random.Random(f"{self._rules.seed} {kind} {self._seen[kind]}")  # noqa: S311
+        if chance.random() >= rule.rate:
+            return False
+        self._left[kind] = chance.randrange(rule.most)
+        return True
+
+    async def _control(self, request: Request) -> Response:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given, os.environ["AWS_SECRET_ACCESS_KEY"]):
+            return Response(status_code=403)
+        match request.method, request.url.path.removeprefix(CONTROL):
+            case "PUT", "faults":
+                self._set(Rules.model_validate_json(await request.body()))
+            case "POST", "kill":
+                kill((await request.json())["function"])
+            case "POST", "initialise":
+                initialise((await request.json())["function"])
+        report = Report(calls=list(self._calls.items()), struck=self._struck)
+        return Response(report.model_dump_json(), media_type="application/json")
+
+
+def kill(function: str) -> None:
+    """Kill all processes of a function, named physically."""
+    for key, workers in list(lambda_runtime._workers.items()):
+        if key.split(":")[2] == function:
+            for process in [worker._proc for worker in workers if worker._proc]:
+                process.kill()
+
+
+def _call(request: Request) -> Call | None:
+    headers, query = dict(request.headers), parse_qs(request.url.query, True)
+    key = router.extract_access_key_id(headers, query)
+    if not key:
+        return None
+    place = request.method, request.scope["path"]
+    service = router.detect_service(*place, headers, query)
+    action = iam_actions.extract_iam_action(service, *place, headers, b"", query)
+    session = sts._sessions.get(key)
+    caller = session["Arn"].rsplit("/", 1)[1] if session else ROOT
+    presigned = "X-Amz-Signature" in query
+    return Call(caller=caller, action=action or f"{service}:?", presigned=presigned)
+
+
+async def _discard(_message: Message) -> None:
+    """The answer that gets lost."""
+
+
+def _error(service: str, rule: Rule) -> Response:
+    if service == "s3":
+        text = f"<Error><Code>{rule.error}</Code><Message>{_MESSAGE}</Message></Error>"
+        return Response(text, rule.status, media_type="application/xml")
+    body = {"__type": rule.error, "message": _MESSAGE}
+    return JSONResponse(body, rule.status, headers={"x-amzn-errortype": rule.error})

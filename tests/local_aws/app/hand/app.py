@@ -1,0 +1,42 @@
+"""Does what the event says."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+class TemporarilyUnavailable(Exception):
+    """An error that a state machine retries."""
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    say = event.get("say", "")
+    if say:
+        print(json.dumps({"level": "INFO", "message": say, "request": context.aws_request_id}))
+    match event.get("do"):
+        case "environment":
+            return dict(os.environ)
+        case "pid":
+            return os.getpid()
+        case "raise":
+            raise TemporarilyUnavailable(say)
+        case "sleep":
+            Path(event.get("begun", os.devnull)).touch()
+            time.sleep(event["seconds"])
+        case "exit":
+            os._exit(3)
+        case "call":
+            return call(event["service"], event["operation"], event["arguments"])
+    return {"said": say}
+
+
+def call(service: str, operation: str, arguments: dict[str, Any]) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"total_max_attempts": 1})
+    client = boto3.Session().client(service, config=config)  # type: ignore[call-overload]
+    answer = getattr(client, operation)(**arguments)
+    return {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}

@@ -1,0 +1,159 @@
+"""Each patch of MiniStack is still needed: without it, the same probe finds AWS's rules broken."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import cutout_local.aws
+from cutout_local.aws import DeployFailed
+from tests.local_aws.support import Account, account
+from tests.support.waiting import wait_for
+
+Probe = Callable[[Account], bool]
+PROBES: dict[str, Probe] = {}
+"""Whether an account does as AWS does, by the name of the patch that makes it so."""
+SOURCES = Path(cutout_local.aws.__file__).parent
+
+
+def patch(name: str) -> Callable[[Probe], Probe]:
+    def register(probe: Probe) -> Probe:
+        PROBES[name] = probe
+        return probe
+
+    return register
+
+
+def names() -> set[str]:
+    """As the sources have them: importing these would start MiniStack in this process."""
+    calls = (
+        node
+        for file in SOURCES.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "replaces"
+    )
+    return {ast.literal_eval(call.args[2]) for call in calls}
+
+
+def leave_token(aws: Account, key: str, seconds: int | str) -> str:
+    """A machine that waits for its token for so long."""
+    token = {":t": {"S": "{% $states.context.Task.Token %}"}}
+    update = {"UpdateExpression": "SET task_token = :t", "ExpressionAttributeValues": token}
+    state = aws.update(key, update, TimeoutSeconds=seconds, End=True)
+    return aws.machine({"Ask": {**state, "Resource": state["Resource"] + ".waitForTaskToken"}})
+
+
+@patch("aborted stays aborted")
+def stays_aborted(aws: Account) -> bool:
+    key = uuid4().hex
+    execution = aws.start(leave_token(aws, key, 1))
+    wait_for(lambda: aws.item(key))
+    aws.states.stop_execution(executionArn=execution)
+    wait_for(lambda: "TaskFailed" in aws.history(execution), 5)
+    return bool(aws.ended(execution)["status"] == "ABORTED")
+
+
+@patch("calls by role")
+def role_binds_an_execution(aws: Account) -> bool:
+    update = aws.update(uuid4().hex, {"UpdateExpression": "SET kind = id"}, End=True)
+    return bool(aws.run({"Update": update}, role="NarrowRole")["status"] == "FAILED")
+
+
+@patch("definition in YAML")
+def yaml_is_a_definition(aws: Account) -> bool:
+    return bool(aws.ended(aws.start(aws.outputs["Machine"]))["status"] == "SUCCEEDED")
+
+
+@patch("function URLs")
+def url_leads_here(aws: Account) -> bool:
+    return aws.outputs["WebUrl"].startswith(aws.aws.endpoint_url)
+
+
+@patch("poller by role")
+def poller_needs_a_right(aws: Account) -> bool:
+    aws.sqs.purge_queue(QueueUrl=aws.outputs["UnreadQueue"])
+    aws.send("UnreadQueue", {"do": "keep"})
+    sent = aws.send("Queue", {"do": "keep"})  # polled after it
+    wait_for(lambda: aws.item(sent))
+    (message,) = aws.sqs.receive_message(
+        QueueUrl=aws.outputs["UnreadQueue"], MessageSystemAttributeNames=["All"]
+    ).get("Messages", [None])
+    return bool(message)
+
+
+@patch("range of a version")
+def version_has_ranges(aws: Account) -> bool:
+    key = uuid4().hex
+    version = aws.put(key, b"first")["VersionId"]
+    aws.put(key, b"second, longer")
+    return aws.get(key, VersionId=version, Range="bytes=1-2") == b"ir"
+
+
+@patch("recursive loops")
+def loop_is_stopped(aws: Account) -> bool:
+    key = uuid4().hex
+    aws.send("LoopQueue", key)
+
+    def turns() -> int:
+        return int(aws.item(key).get("turns", {"N": 0})["N"])
+
+    wait_for(lambda: turns() > 16 or aws.left("LoopDeadLetters"), 15)
+    aws.sqs.purge_queue(QueueUrl=aws.outputs["LoopDeadLetters"])
+    return turns() == 16
+
+
+@patch("rule targets")
+def queue_lets_nobody_in(aws: Account) -> bool:
+    aws.tell("test.closed")
+    wait_for(lambda: aws.left("Closed") or aws.left("UploadDeadLetters"))
+    aws.sqs.purge_queue(QueueUrl=aws.outputs["UploadDeadLetters"])
+    return aws.left("Closed") == 0
+
+
+@patch("runtime client")
+def error_has_its_class(aws: Account) -> bool:
+    return bool(aws.invoke(do="raise")[1]["errorType"] == "TemporarilyUnavailable")
+
+
+@patch("timeout in JSONata")
+def timeout_is_evaluated(aws: Account) -> bool:
+    execution = aws.start(leave_token(aws, uuid4().hex, "{% 1 %}"))
+    return bool(aws.ended(execution)["error"] == "States.Timeout")
+
+
+@patch("types of properties")
+def parameters_are_numbers(aws: Account) -> bool:
+    """Among them `MaximumConcurrency`, without which nothing is polled."""
+    sent = aws.send("Queue", {"do": "keep"})
+    try:
+        return bool(wait_for(lambda: aws.item(sent), 3))
+    except AssertionError:
+        return False
+
+
+@patch("version in the event")
+def event_names_the_version(aws: Account) -> bool:
+    aws.put("up/version")
+    (event,) = aws.received("Uploads")
+    return "version-id" in event["detail"]["object"]
+
+
+def test_every_patch_has_a_probe() -> None:
+    assert PROBES.keys() == names()
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_with_the_patch_it_is_as_on_aws(aws: Account, name: str) -> None:
+    assert PROBES[name](aws)
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_the_patch_is_still_needed(tmp_path: Path, name: str) -> None:
+    try:
+        with account(tmp_path, without_patch=name) as unpatched:
+            right = PROBES[name](unpatched)
+    except DeployFailed:
+        right = False
+    assert not right, f"MiniStack does this by itself now: remove the patch {name!r}"
