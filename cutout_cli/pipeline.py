@@ -16,9 +16,6 @@ from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.photos import Photo
 from cutout_local.stack import LocalStack
 
-ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.SUPERSEDED})
-# Nothing more happens to these by itself in a short-lived local stack.
-STUCK = frozenset({Status.UNCERTAIN})
 LOOK_EVERY = 0.2  # seconds between two looks into the ledger
 
 
@@ -93,7 +90,7 @@ class Pipeline:
             return
         if job.task.status is Status.COMPLETED:
             self._save(job, job.task, out)
-        if job.task.status in ENDED | STUCK:
+        if not job.task.status.open:  # an uncertain one goes nowhere in a short-lived stack
             job.finished_at = time.monotonic()
 
     def _save(self, job: Job, task: Task, out: Path) -> None:

@@ -31,15 +31,12 @@ def _run(original: Callable[[str], None]) -> Any:
     """
 
     def run(execution_arn: str) -> None:
-        machine = stepfunctions._state_machines[execution_arn_of_machine(execution_arn)]
+        execution = stepfunctions._executions[execution_arn]
+        machine = stepfunctions._state_machines[execution["stateMachineArn"]]
         _ROLE.set((machine["roleArn"], machine["name"]))
         original(execution_arn)
 
     return run
-
-
-def execution_arn_of_machine(execution_arn: str) -> str:
-    return str(stepfunctions._executions[execution_arn]["stateMachineArn"])
 
 
 @replaces("services.stepfunctions", "_call_lambda", "calls by role")

@@ -21,10 +21,6 @@ def replaces(module: str, name: str, patch: str) -> Callable[..., Callable[[Any]
     return register
 
 
-def patches() -> set[str]:
-    return {patch for patch, *_ in _replacements}
-
-
 def replace_all(without: str | None) -> None:
     """Replace all functions, but for those of one patch."""
     for patch, module_name, name, make in _replacements:

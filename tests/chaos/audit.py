@@ -8,7 +8,7 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout_local.wavespeed import Fault
 from tests.chaos.files import Fate
-from tests.chaos.ground import OPEN, Png
+from tests.chaos.ground import Png
 from tests.chaos.plan import Plan, Planned
 
 LOST, BILLED_TWICE, WRONG_IMAGE = "lost", "billed twice", "wrong image"
@@ -106,7 +106,7 @@ class Audit:
         task = self.evidence.task(planned)
         if task is None:
             self._find(LOST, planned, "no row")
-        elif task.status in OPEN:
+        elif task.status.open:
             self._find(LOST, planned, "still open")
         elif task.status is Status.COMPLETED and task.output_key not in self.evidence.pngs:
             self._find(LOST, planned, "completed without a PNG")

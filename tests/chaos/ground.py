@@ -38,7 +38,6 @@ _VISIBILITY_SECONDS = "5"
 _WAIT_SCALE = 0.5  # of what state machines wait
 _TAP = "chaos-tap"
 _NEW = "Object Created"
-OPEN = (Status.QUEUED, Status.SUBMITTING, Status.PROCESSING)
 
 _plain = TypeDeserializer().deserialize
 
@@ -187,7 +186,8 @@ class Ground:
         """Those that are on their way."""
         return [
             Task.model_validate(item)
-            for status in OPEN
+            for status in Status
+            if status.open
             for item in self._items(
                 "query",
                 IndexName="by-open-status",
