@@ -16,7 +16,7 @@ def operator(stack: Stack) -> Operator:
 
 
 def test_a_late_result_of_an_older_revision_replaces_nothing(stack: Stack) -> None:
-    stack.ask_for_fault("task-slow", "revised.jpg", seconds=5, times=1)
+    stack.ask_for_fault("task-slow", "revised.jpg", seconds=20, times=1)
     older = stack.upload(photo(160, 120), "revised.jpg")
     stack.reached(older, Status.PROCESSING)
     newer = stack.upload(photo(200, 100), "revised.jpg")

@@ -102,7 +102,7 @@ def test_the_eleventh_invocation_at_a_time_is_throttled_and_a_retry_outlasts_it(
     machine = aws.machine({"Ask": ask})
     with ThreadPoolExecutor(12) as pool:
         naps = [pool.submit(aws.invoke, do="sleep", seconds=1.5) for _ in range(12)]
-        wait_for(lambda: sum(nap.done() for nap in naps) == 2, 2)
+        wait_for(lambda: sum(nap.done() for nap in naps) >= 2)
         execution = aws.start(machine)
         ends = [nap.exception() for nap in naps]
     assert [isinstance(end, throttled) for end in ends if end] == [True, True]
