@@ -40,7 +40,32 @@ def _execute(_original: Any) -> Any:
 
 @replaces("core.lambda_runtime", "_worker_class_for", "runtime client")
 def _worker_class(_original: Any) -> Any:
-    return lambda _config: lambda_runtime.ProvidedWorker
+    return lambda _config: _Worker
+
+
+class _Worker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
+    """A killed process is an exit error; MiniStack takes what it had sent of its answer for all.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+
+    def _build_handler_class(self, *args: Any) -> Any:
+        class Handler(super()._build_handler_class(*args)):  # type: ignore[misc]
+            def _read_body(self) -> bytes:
+                body: bytes = super()._read_body()
+                if len(body) < int(self.headers.get("Content-Length", 0)):
+                    raise ConnectionResetError
+                return body
+
+        return Handler
+
+    def _await_init(self, *args: Any) -> None:
+        try:
+            super()._await_init(*args)
+        except RuntimeError as error:
+            if self._proc and self._proc.poll() is not None:
+                error.error_type = "Runtime.ExitError"  # type: ignore[attr-defined]
+            raise
 
 
 @replaces("services.lambda_svc", "_provided_runtime_code_dir", "runtime client")

@@ -4,6 +4,8 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.local_aws.support import Account
 from tests.support.waiting import wait_for
 
@@ -56,8 +58,9 @@ def test_a_function_that_takes_too_long_is_killed_and_the_next_one_runs(aws: Acc
     assert (kind, after != before) == (None, True)
 
 
-def test_a_process_that_ends_is_an_exit_error_and_the_next_one_runs(aws: Account) -> None:
-    kind, payload = aws.invoke(do="exit")
+@pytest.mark.parametrize("how", ["exit", "exit while answering"])
+def test_a_process_that_ends_is_an_exit_error_and_the_next_one_runs(aws: Account, how: str) -> None:
+    kind, payload = aws.invoke(do=how)
     assert (kind, payload["errorType"]) == ("Unhandled", "Runtime.ExitError")
     assert aws.invoke(say="well") == (None, {"said": "well"})
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,20 @@ def handler(event: dict[str, Any], context: Any) -> Any:
             time.sleep(event["seconds"])
         case "exit":
             os._exit(3)
+        case "exit while answering":
+            answer_half(context.aws_request_id)
         case "call":
             return call(event["service"], event["operation"], event["arguments"])
     return {"said": say}
+
+
+def answer_half(request_id: str) -> None:
+    """Die between the header and the body of the answer, as a process that is killed may."""
+    host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+    path = f"/2018-06-01/runtime/invocation/{request_id}/response"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nContent-Length: 9\r\n\r\n{{".encode())
+    os._exit(3)
 
 
 def call(service: str, operation: str, arguments: dict[str, Any]) -> Any:
