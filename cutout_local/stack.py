@@ -62,12 +62,13 @@ def local_stack(
     data: Path | None = None,
     build: Path = BUILD,
     wait_scale: float = 1,
+    schedule_scale: float = 1,
 ) -> Iterator[LocalStack]:
     """Run the stack for as long as the block lasts; port 0 takes any that is free.
 
     `parameters` are the template's; `load_engine` takes the place of the remover; `data` is a
     folder that keeps the account's data for the next stack on the same port; `build` is what
-    `sam build` made; `wait_scale` is that of `LocalAws`.
+    `sam build` made; `wait_scale` and `schedule_scale` are those of `LocalAws`.
 
     Raises `LocalAwsError` or `ServerError` if it cannot start.
     """
@@ -76,7 +77,13 @@ def local_stack(
     with ExitStack() as stack:
         folder = data or Path(stack.enter_context(_private_folder()))
         folder.mkdir(parents=True, exist_ok=True)
-        aws = LocalAws(folder, port=aws_port, keep=data is not None, wait_scale=wait_scale)
+        aws = LocalAws(
+            folder,
+            port=aws_port,
+            keep=data is not None,
+            wait_scale=wait_scale,
+            schedule_scale=schedule_scale,
+        )
         settings = settings or Settings(api_key=LOCAL_API_KEY)
         settings = settings.model_copy(update={"ca_file": str(aws.certificate.ca)})
         wavespeed = stack.enter_context(

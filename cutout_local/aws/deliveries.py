@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,9 @@ from ministack.core.concurrency import esm_wake
 from ministack.core.responses import get_account_id, get_region, json_response
 from ministack.services import lambda_svc, sqs
 
+from cutout_local.aws.faults import Call
 from cutout_local.aws.functions import LINEAGE
+from cutout_local.aws.injection import injector
 from cutout_local.aws.patching import replaces
 
 _EVENTBRIDGE = "events.amazonaws.com"
@@ -35,9 +38,39 @@ def _target(original: Callable[..., None]) -> Any:
         dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
         arn = target["Arn"] if _allows(target["Arn"], rule["Arn"]) else dead_letters
         if arn and _allows(arn, rule["Arn"]):
-            original({**target, "Arn": arn}, event, rule, view)
+            _with_faults(original, {**target, "Arn": arn}, event, rule, view)
 
     return deliver
+
+
+def _with_faults(deliver: Callable[..., None], target: Any, event: Any, *more: Any) -> None:
+    call = Call(caller="eventbridge", action=f"deliver:{event['Source']}")
+    rule = injector.strike(call)
+    if rule is None:
+        deliver(target, event, *more)
+    elif rule.carried_out:
+        run = copy_context().run
+        threading.Timer(rule.delay, run, (deliver, target, event, *more)).start()
+
+
+@replaces("services.eventbridge", "_parse_rate_seconds", "schedules")
+def _rate(original: Callable[[str], int | None]) -> Any:
+    """A minute of a schedule takes what `schedule_scale` makes of it.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+    MiniStack looks every ten seconds; so a minute takes up to seventy. No upstream issue exists.
+    """
+
+    def scaled(expression: str) -> float | None:
+        seconds = original(expression)
+        return seconds and seconds * float(os.environ["CUTOUT_SCHEDULE_SCALE"])
+
+    return scaled
+
+
+@replaces("services.eventbridge", "_SCHEDULER_TICK_INTERVAL", "schedules")
+def _sweep_seconds(_original: int) -> Any:
+    return 0.25
 
 
 def _allows(target: str, rule: str) -> bool:

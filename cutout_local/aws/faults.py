@@ -14,6 +14,9 @@ class Call(BaseModel, frozen=True):
 
     `caller`: the physical name of the function or state machine whose role signed it, or `root`.
     `action`: as in an IAM policy, e.g. `s3:GetObjectVersion`.
+
+    EventBridge's deliveries are among them, of the caller `eventbridge`, with the event's source
+    for an action, e.g. `deliver:aws.states`; a schedule's is `deliver:aws.events`.
     """
 
     caller: str
@@ -28,6 +31,8 @@ class Rule(BaseModel):
     `most` failures begins, for an SDK hides a single one; or it is exactly the `nth` call.
     `carried_out`: the call has its effect all the same, which a 5xx of AWS leaves open.
     `kill`: the caller's processes are killed. `delay`: seconds before the answer.
+
+    A delivery is lost; if `carried_out`, it only comes late.
     """
 
     actions: list[str]

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import os
 import random
+import threading
 from collections import Counter
 from urllib.parse import parse_qs
 
@@ -23,59 +24,36 @@ from cutout_local.aws.functions import initialise
 _MESSAGE = "injected by a rule"
 
 
-class FaultInjection:
-    """Serves `/_cutout/...` to who has the root user's secret, and hands on everything else."""
+class Injector:
+    """The rules that hold, and what they were asked."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._set(Rules())
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.set(Rules())
 
-    def _set(self, rules: Rules) -> None:
-        self._rules = rules
-        self._calls: Counter[Call] = Counter()
-        self._struck: Counter[int] = Counter()
-        self._seen: Counter[tuple[int, str, str]] = Counter()
-        self._left: Counter[tuple[int, str, str]] = Counter()
+    def set(self, rules: Rules) -> None:
+        with self._lock:
+            self._rules = rules
+            self._calls: Counter[Call] = Counter()
+            self._struck: Counter[int] = Counter()
+            self._seen: Counter[tuple[int, str, str]] = Counter()
+            self._left: Counter[tuple[int, str, str]] = Counter()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        if scope["path"].startswith(CONTROL):
-            answer = await self._control(request)
-            await answer(scope, receive, send)
-        else:
-            await self._forward(request, receive, send)
+    def report(self) -> Report:
+        with self._lock:
+            return Report(calls=list(self._calls.items()), struck=self._struck)
 
-    async def _forward(self, request: Request, receive: Receive, send: Send) -> None:
-        call = _call(request)
-        rule = self._struck_by(call) if call else None
-        if call is None or rule is None:
-            await self._app(request.scope, receive, send)
-            return
-        await asyncio.sleep(rule.delay)
-        if call.presigned:  # the vendor does not die with the caller
-            kill(call.caller)
-            await self._app(request.scope, receive, send)
-            return
-        if rule.carried_out:
-            await self._app(request.scope, receive, _discard)
-        else:
-            await request.body()  # a client that is still sending would see a reset
-        if rule.kill:
-            kill(call.caller)
-        await _error(call.action.split(":")[0], rule)(request.scope, receive, send)
-
-    def _struck_by(self, call: Call) -> Rule | None:
-        self._calls[call] += 1
-        if call.caller == ROOT:
-            return None
-        for place, rule in enumerate(self._rules.rules):
-            spared = call.presigned and not rule.kill
-            if not spared and rule.matches(call) and self._strikes(place, rule, call):
-                self._struck[place] += 1
-                return rule
+    def strike(self, call: Call) -> Rule | None:
+        """Note a call, and tell which rule it falls to."""
+        with self._lock:
+            self._calls[call] += 1
+            if call.caller == ROOT:
+                return None
+            for place, rule in enumerate(self._rules.rules):
+                spared = call.presigned and not rule.kill
+                if not spared and rule.matches(call) and self._strikes(place, rule, call):
+                    self._struck[place] += 1
+                    return rule
         return None
 
     def _strikes(self, place: int, rule: Rule, call: Call) -> bool:
@@ -92,19 +70,58 @@ class FaultInjection:
         self._left[kind] = chance.randrange(rule.most)
         return True
 
+
+injector = Injector()
+
+
+class FaultInjection:
+    """Serves `/_cutout/...` to who has the root user's secret, and hands on everything else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        if scope["path"].startswith(CONTROL):
+            answer = await self._control(request)
+            await answer(scope, receive, send)
+        else:
+            await self._forward(request, receive, send)
+
+    async def _forward(self, request: Request, receive: Receive, send: Send) -> None:
+        call = _call(request)
+        rule = injector.strike(call) if call else None
+        if call is None or rule is None:
+            await self._app(request.scope, receive, send)
+            return
+        await asyncio.sleep(rule.delay)
+        if call.presigned:  # the vendor does not die with the caller
+            kill(call.caller)
+            await self._app(request.scope, receive, send)
+            return
+        if rule.carried_out:
+            await self._app(request.scope, receive, _discard)
+        else:
+            await request.body()  # a client that is still sending would see a reset
+        if rule.kill:
+            kill(call.caller)
+        await _error(call.action.split(":")[0], rule)(request.scope, receive, send)
+
     async def _control(self, request: Request) -> Response:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given, os.environ["AWS_SECRET_ACCESS_KEY"]):
             return Response(status_code=403)
         match request.method, request.url.path.removeprefix(CONTROL):
             case "PUT", "faults":
-                self._set(Rules.model_validate_json(await request.body()))
+                injector.set(Rules.model_validate_json(await request.body()))
             case "POST", "kill":
                 kill((await request.json())["function"])
             case "POST", "initialise":
                 initialise((await request.json())["function"])
-        report = Report(calls=list(self._calls.items()), struck=self._struck)
-        return Response(report.model_dump_json(), media_type="application/json")
+        return Response(injector.report().model_dump_json(), media_type="application/json")
 
 
 def kill(function: str) -> None:

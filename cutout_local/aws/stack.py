@@ -43,7 +43,8 @@ class LocalAws:
 
     `folder` is its own: the log, the certificate, the key and, if `keep`, the data, which a later
     `LocalAws` of the same folder and port finds again. Port 0 takes any that is free.
-    `wait_scale` shortens what state machines wait; `without_patch` is for tests of the patches.
+    `wait_scale` shortens what state machines wait, and `schedule_scale` the rates of rules;
+    `without_patch` is for tests of the patches.
 
     As a context manager it is up from `__enter__` to `__exit__`. `start` raises `PortTaken` or
     `StartFailed`.
@@ -59,6 +60,7 @@ class LocalAws:
         keep: bool = False,
         concurrency: int = NEW_ACCOUNT_CONCURRENCY,
         wait_scale: float = 1,
+        schedule_scale: float = 1,
         without_patch: str = "",
     ) -> None:
         self.folder = folder
@@ -69,6 +71,7 @@ class LocalAws:
         self._settings = {
             "LAMBDA_ACCOUNT_CONCURRENCY": str(concurrency),
             "SFN_WAIT_SCALE": str(wait_scale),
+            "CUTOUT_SCHEDULE_SCALE": str(schedule_scale),
             "PERSIST_STATE": str(int(keep)),
             "S3_PERSIST": str(int(keep)),
             "CUTOUT_WITHOUT_PATCH": without_patch,

@@ -121,6 +121,24 @@ class Account:
         self.events.put_rule(Name=name, EventPattern=json.dumps(pattern))
         self.events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": self.arn(url)}])
 
+    def ticks(self, count: int, seconds: float = 10) -> bool:
+        """Whether a rule's schedule invokes its function so often, from now on."""
+        rule, group = self.outputs["TickingRule"], self.outputs["Logs"]
+        logs = self.aws.client("logs")
+
+        def told() -> int:
+            events = logs.filter_log_events(logGroupName=group)["events"]
+            return sum('"message": "tick"' in event["message"] for event in events)
+
+        before = told()
+        self.events.enable_rule(Name=rule)
+        try:
+            return wait_for(lambda: told() >= before + count, seconds)
+        except AssertionError:
+            return False
+        finally:
+            self.events.disable_rule(Name=rule)
+
     # ------------------------------------------------------------ executions
 
     def machine(self, states: Mapping[str, Any], role: str = "Role", **more: Any) -> str:
@@ -181,5 +199,6 @@ class Account:
 
 @contextmanager
 def account(folder: Path, **more: Any) -> Iterator[Account]:
-    with LocalAws(folder, **more) as aws:
+    """An account in which a minute of a schedule takes a second."""
+    with LocalAws(folder, schedule_scale=1 / 60, **more) as aws:
         yield Account(aws, deploy(aws, APP, "small", {}))

@@ -88,3 +88,7 @@ def test_an_event_reaches_a_rule_with_its_detail_as_it_was(aws: Account) -> None
         "say": 'a "b" \\ \n ü \U0001f600',
         "number": 0.1,
     }
+
+
+def test_a_schedule_invokes_its_function_each_minute(aws: Account) -> None:
+    assert aws.ticks(3)

@@ -1,5 +1,6 @@
 """AWS that fails as it was asked to."""
 
+import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -78,6 +79,24 @@ def test_an_answer_is_delayed(faulty: Account) -> None:
     since = time.monotonic()
     put(faulty, uuid4().hex)
     assert time.monotonic() - since >= 0.5
+
+
+def test_a_schedule_s_ticks_are_lost(faulty: Account) -> None:
+    faulty.aws.set_faults([Rule(actions=["deliver:aws.events"])])
+    assert not faulty.ticks(1, seconds=3)
+    assert faulty.aws.report().struck[0] >= 2
+
+
+def test_an_event_is_lost_or_comes_late(faulty: Account) -> None:
+    url = faulty.new_queue()
+    faulty.listen(url, {"source": ["test.fragile"]})
+    lost = Rule(actions=["deliver:test.fragile"], nth=1)
+    late = Rule(actions=["deliver:test.fragile"], nth=1, carried_out=True, delay=0.5)
+    faulty.aws.set_faults([lost, late])
+    for turn in ("lost", "late", "now"):
+        faulty.tell("test.fragile", turn=turn)
+    bodies = [json.loads(each["Body"]) for each in faulty.receive(url, 2)]
+    assert [body["detail"]["turn"] for body in bodies] == ["now", "late"]
 
 
 def test_the_report_counts_calls_and_strikes(faulty: Account) -> None:

@@ -117,6 +117,11 @@ def error_has_its_class(aws: Account) -> bool:
     return bool(aws.invoke(do="raise")[1]["errorType"] == "TemporarilyUnavailable")
 
 
+@patch("schedules")
+def minutes_are_short(aws: Account) -> bool:
+    return aws.ticks(1, seconds=5)
+
+
 @patch("timeout in JSONata")
 def timeout_is_evaluated(aws: Account) -> bool:
     execution = aws.start(leave_token(aws, uuid4().hex, "{% 1 %}"))
