@@ -45,7 +45,7 @@ def _target(original: Callable[..., None]) -> Any:
 
 def _with_faults(deliver: Callable[..., None], target: Any, event: Any, *more: Any) -> None:
     call = Call(caller="eventbridge", action=f"deliver:{event['Source']}")
-    rule = injector.strike(call)
+    rule = injector.rule_for(call)
     if rule is None:
         deliver(target, event, *more)
     elif rule.carried_out:

@@ -52,10 +52,10 @@ class Rule(BaseModel):
 
 
 class Report(BaseModel):
-    """How often each call was made, and each rule (by its place) struck."""
+    """How often each call was made, and each rule (by its place) fired."""
 
     calls: list[tuple[Call, int]] = []
-    struck: dict[int, int] = {}
+    fired: dict[int, int] = {}
 
 
 class Rules(BaseModel):

@@ -1,6 +1,6 @@
 """Calls recorded with their caller, and failed, delayed or cut short by a kill on request.
 
-ASGI middleware in front of MiniStack. Whether a rule strikes depends on nothing but the seed, the
+ASGI middleware in front of MiniStack. Whether a rule fires depends on nothing but the seed, the
 caller, the action and how many such calls there were before.
 """
 
@@ -35,15 +35,15 @@ class Injector:
         with self._lock:
             self._rules = rules
             self._calls: Counter[Call] = Counter()
-            self._struck: Counter[int] = Counter()
+            self._fired: Counter[int] = Counter()
             self._seen: Counter[tuple[int, str, str]] = Counter()
             self._left: Counter[tuple[int, str, str]] = Counter()
 
     def report(self) -> Report:
         with self._lock:
-            return Report(calls=list(self._calls.items()), struck=self._struck)
+            return Report(calls=list(self._calls.items()), fired=self._fired)
 
-    def strike(self, call: Call) -> Rule | None:
+    def rule_for(self, call: Call) -> Rule | None:
         """Note a call, and tell which rule it falls to."""
         with self._lock:
             self._calls[call] += 1
@@ -51,12 +51,12 @@ class Injector:
                 return None
             for place, rule in enumerate(self._rules.rules):
                 spared = call.presigned and not rule.kill
-                if not spared and rule.matches(call) and self._strikes(place, rule, call):
-                    self._struck[place] += 1
+                if not spared and rule.matches(call) and self._fires(place, rule, call):
+                    self._fired[place] += 1
                     return rule
         return None
 
-    def _strikes(self, place: int, rule: Rule, call: Call) -> bool:
+    def _fires(self, place: int, rule: Rule, call: Call) -> bool:
         kind = (place, call.caller, call.action)
         self._seen[kind] += 1
         if rule.nth is not None:
@@ -93,7 +93,7 @@ class FaultInjection:
 
     async def _forward(self, request: Request, receive: Receive, send: Send) -> None:
         call = _call(request)
-        rule = injector.strike(call) if call else None
+        rule = injector.rule_for(call) if call else None
         if call is None or rule is None:
             await self._app(request.scope, receive, send)
             return

@@ -10,7 +10,7 @@ Two ways to ask for them:
   fault acts, until it has fired `times` times (not given: without end), each time with
   `probability` (1), on tasks whose image's URL path contains `match`. Chance comes from
   `seed`, the image's path and how often this rule saw this path before, so that the order of
-  requests changes nothing. `GET /_faults` tells how often each rule has fired, as `struck`.
+  requests changes nothing. `GET /_faults` tells how often each rule has, as `fired`.
 
 `seconds` is how long `task-slow` and those named late take (5 if not given). Where several fire
 on one submit, poll or download, the first in the list below wins.
@@ -105,7 +105,7 @@ class FaultRule(BaseModel):
 class FaultReport(FaultRule):
     """A rule, and how often it has fired."""
 
-    struck: int = 0
+    fired: int = 0
 
 
 RequestedFaults = Mapping[Fault, float]
@@ -122,16 +122,16 @@ class Triggered(NamedTuple):
 @dataclass
 class _Rule:
     rule: FaultRule
-    struck: int = 0
+    fired: int = 0
     seen: Counter[str] = field(default_factory=Counter)
 
     def fires(self, path: str) -> bool:
-        if self.rule.match not in path or self.struck == self.rule.times:
+        if self.rule.match not in path or self.fired == self.rule.times:
             return False
         self.seen[path] += 1
         rng = random.Random(f"{self.rule.seed} {self.rule.fault} {path} {self.seen[path]}")  # noqa: S311
         hit = rng.random() < self.rule.probability
-        self.struck += hit
+        self.fired += hit
         return hit
 
 
@@ -147,7 +147,7 @@ class Faults:
 
     def report(self) -> list[FaultReport]:
         """Return every rule with its count."""
-        return [FaultReport(**rule.rule.model_dump(), struck=rule.struck) for rule in self._rules]
+        return [FaultReport(**rule.rule.model_dump(), fired=rule.fired) for rule in self._rules]
 
     def fires(self, fault: Fault, image: str, asked: RequestedFaults) -> float | None:
         """Return the seconds of `fault` if it fires on a task with this image URL, else None."""

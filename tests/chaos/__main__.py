@@ -7,10 +7,10 @@ import time
 
 from tests.chaos import report
 from tests.chaos.audit import Audit, Evidence
+from tests.chaos.aws_faults import AwsFaults
 from tests.chaos.campaign import Campaign
-from tests.chaos.ground import ground
 from tests.chaos.plan import Plan, make_plan
-from tests.chaos.troubles import Troubles
+from tests.chaos.stack import campaign_stack
 
 DEADLINE = 25  # seconds for a prediction; the shortest that a stack so busy keeps for all others
 BOUND = 300.0  # seconds to wait, and three more for each upload
@@ -27,23 +27,24 @@ def main() -> int:
     else:
         # What goes wrong on purpose is in the table; a log would bury it.
         logging.disable(logging.CRITICAL)
-    return fight(make_plan(asked.uploads, asked.seed))
+    return run_campaign(make_plan(asked.uploads, asked.seed))
 
 
-def fight(plan: Plan, deadline: int = DEADLINE) -> int:
+def run_campaign(plan: Plan, deadline: int = DEADLINE) -> int:
     """Carry out a plan and print how it ended; 1 if anything is as it must not be."""
     began = time.monotonic()
-    troubles = Troubles(plan.seed, plan.kills)
-    with ground(deadline) as place:
-        campaign = Campaign(plan, place, troubles)
+    aws_faults = AwsFaults(plan.seed, plan.kills)
+    with campaign_stack(deadline) as stack:
+        campaign = Campaign(plan, stack, aws_faults)
         campaign.run(BOUND + 3 * len(plan.uploads))
-        strikes = place.end_vendor_faults()
-        evidence = Evidence(plan, campaign.uploads, place.tasks(), place.pngs(), place.books())
+        fired = stack.end_vendor_faults()
+        predictions = stack.numbered_predictions()
+        evidence = Evidence(plan, campaign.uploads, stack.tasks(), stack.pngs(), predictions)
     audit = Audit(evidence)
     found = report.findings(audit, campaign)
     for finding in found:
         print(finding)
-    print(report.table(audit, campaign, strikes, time.monotonic() - began))
+    print(report.table(audit, campaign, fired, time.monotonic() - began))
     print(report.last_line(audit))
     return 1 if found else 0
 

@@ -1,4 +1,4 @@
-"""Compares the bucket, the ledger and the vendor's books with what was uploaded."""
+"""Compares the bucket, the ledger and the vendor's predictions with what was uploaded."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from typing import Any
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout_local.wavespeed import Fault
-from tests.chaos.files import Fate
-from tests.chaos.ground import Png
+from tests.chaos.files import Expected
 from tests.chaos.plan import Plan, Planned
+from tests.chaos.stack import Png
 
 LOST, BILLED_TWICE, WRONG_IMAGE = "lost", "billed twice", "wrong image"
 UNACCOUNTED, UNEXPLAINED = "billed unknown to the ledger", "ended without a cause in the plan"
@@ -32,15 +32,15 @@ _FAILURES = {  # what a fault of the vendor makes of a task
 class Evidence:
     """What is there once a campaign has settled.
 
-    `uploads` by number, `tasks` by task id, `pngs` by output key. `books` as the vendor tells them,
-    each entry with the `number` in its output, if it has one.
+    `uploads` by number, `tasks` by task id, `pngs` by output key. `predictions` as the vendor tells
+    them, each entry with the `number` in its output, if it has one.
     """
 
     plan: Plan
     uploads: dict[int, Upload]
     tasks: dict[str, Task]
     pngs: dict[str, Png]
-    books: list[dict[str, Any]]
+    predictions: list[dict[str, Any]]
 
     def task(self, planned: Planned) -> Task | None:
         upload = self.uploads.get(planned.number)
@@ -94,7 +94,7 @@ class Audit:
 
     @property
     def billed(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.evidence.books if not entry["refunded"]]
+        return [entry for entry in self.evidence.predictions if not entry["refunded"]]
 
     def _find(self, what: str, planned: Planned | None, more: str = "") -> None:
         task = self.evidence.task(planned) if planned else None
@@ -117,17 +117,17 @@ class Audit:
         """Whether the file, its faults or another revision can have led to this end."""
         match task.status:
             case Status.REJECTED:
-                gone = planned.fate is Fate.DELETED and task.code == "source_gone"
-                return planned.fate is Fate.REJECTED or gone
+                gone = planned.expected is Expected.DELETED and task.code == "source_gone"
+                return planned.expected is Expected.REJECTED or gone
             case Status.COMPLETED:
-                return planned.fate in (Fate.COMPLETED, Fate.DELETED)
+                return planned.expected in (Expected.COMPLETED, Expected.DELETED)
             case Status.SUPERSEDED:
                 newer = [p for p in self._revisions[planned.key] if p.number > planned.number]
                 return any(self._was_saved(other) for other in newer)
             case Status.FAILED:
                 return task.code in _failures_of(planned)
             case _:  # uncertain: any function may have been killed
-                return planned.fate is not Fate.REJECTED
+                return planned.expected is not Expected.REJECTED
 
     def _was_saved(self, planned: Planned) -> bool:
         task = self.evidence.task(planned)
@@ -199,7 +199,7 @@ class Audit:
 
 def _failures_of(planned: Planned) -> set[str]:
     codes = {_FAILURES[fault] for fault in planned.faults if fault in _FAILURES}
-    if planned.fate in (Fate.UNREADABLE, Fate.DELETED):
+    if planned.expected in (Expected.UNREADABLE, Expected.DELETED):
         codes.add("prediction_failed")
     if planned.aborted:
         codes.add("execution_ended")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from tests.chaos import strangers
-from tests.chaos.files import Fate
-from tests.chaos.ground import Ground, retry_message
+from tests.chaos import forged_callbacks
+from tests.chaos.aws_faults import AwsFaults
+from tests.chaos.files import Expected
 from tests.chaos.plan import Plan, Planned
-from tests.chaos.troubles import Troubles
+from tests.chaos.stack import CampaignStack, retry_message
 
 _LONG_WAIT = timedelta(seconds=20)
 _QUIET_SECONDS = 5  # longer than a callback is late
@@ -25,18 +25,18 @@ class Campaign:
     """One run. `uploads` are those of the plan by number, as the bucket announced them."""
 
     plan: Plan
-    ground: Ground
-    troubles: Troubles
+    stack: CampaignStack
+    aws_faults: AwsFaults
     uploads: dict[int, Upload] = field(default_factory=dict)
     poisoned: list[str] = field(default_factory=list)  # bodies found in the dead-letter queue
-    knocks: Counter[str] = field(default_factory=Counter)
-    did: Counter[str] = field(default_factory=Counter)
+    forged: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     _bodies: dict[str, str] = field(default_factory=dict)  # of events, by task id
     _to_abort: set[str] = field(default_factory=set)
-    _dice: random.Random = field(init=False)
+    _rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self._dice = random.Random(f"campaign {self.plan.seed}")  # noqa: S311
+        self._rng = random.Random(f"campaign {self.plan.seed}")  # noqa: S311
 
     def run(self, seconds: float) -> None:
         """Upload under fire, settle; rescue and deliver every event again in peace, settle.
@@ -45,60 +45,60 @@ class Campaign:
         """
         began = time.monotonic()
         until = began + seconds
-        self.ground.set_vendor_faults(rule.model_dump() for rule in self.plan.rules)
-        self.troubles.start(self.ground.aws, self.ground.physical_name)
+        self.stack.set_vendor_faults(rule.model_dump() for rule in self.plan.rules)
+        self.aws_faults.start(self.stack.aws, self.stack.local.physical_name)
         for place, wave in enumerate(self.plan.waves):
             self._send_wave(place, wave)
-        self.did["seconds until all was uploaded"] = round(time.monotonic() - began)
+        self.counts["seconds until all was uploaded"] = round(time.monotonic() - began)
         self._settle(until)
-        self.did["seconds until all had settled"] = round(time.monotonic() - began)
-        self.troubles.stop(self.ground.aws)
+        self.counts["seconds until all had settled"] = round(time.monotonic() - began)
+        self.aws_faults.stop(self.stack.aws)
         self._rescue()
         self._deliver(list(self._bodies.values()))
         self._settle(until)
 
     def _send_wave(self, place: int, wave: tuple[Planned, ...]) -> None:
         in_any_order = place % 2 == 1
-        self.ground.deliver_events(by_rule=not in_any_order)
+        self.stack.deliver_events(by_rule=not in_any_order)
         bodies = {planned.number: self._upload(planned) for planned in wave}
         times = {planned.number: planned.copies + in_any_order for planned in wave}
         again = [bodies[number] for number in bodies for _ in range(times[number])]
         poison = list(self.plan.poison[place :: len(self.plan.waves)])
         self._deliver(again + poison)
         for _ in range(place, self.plan.forgeries, len(self.plan.waves)):
-            self._knock()
-        self._abort(self.ground.open_tasks())
+            self._send_forged()
+        self._abort(self.stack.open_tasks())
 
     def _upload(self, planned: Planned) -> str:
-        self.ground.upload(planned.key, planned.body, dict(planned.file.metadata))
-        body, upload = self.ground.next_event()
+        self.stack.upload(planned.body, planned.key, Metadata=dict(planned.file.metadata))
+        body, upload = self.stack.next_event()
         self.uploads[planned.number] = upload
         self._bodies[upload.task_id] = body
-        if planned.fate is Fate.DELETED:
-            self.ground.delete(upload)
+        if planned.expected is Expected.DELETED:
+            self.stack.delete(upload)
         if planned.aborted:
             self._to_abort.add(upload.task_id)
         return body
 
     def _deliver(self, bodies: list[str]) -> None:
-        self._dice.shuffle(bodies)
+        self._rng.shuffle(bodies)
         for body in bodies:
-            self.ground.send(body, self._dice.choice(_DELAYS))
-        self.did["messages sent beside the rule's"] += len(bodies)
+            self.stack.send(body, self._rng.choice(_DELAYS))
+        self.counts["messages sent beside the rule's"] += len(bodies)
 
-    def _knock(self) -> None:
-        path = f"{self._dice.choice(list(self._bodies))}-1"
-        self.knocks[strangers.knock(self.ground, path, self._dice)] += 1
+    def _send_forged(self) -> None:
+        path = f"{self._rng.choice(list(self._bodies))}-1"
+        self.forged[forged_callbacks.send_forged(self.stack, path, self._rng)] += 1
 
     def _settle(self, until: float) -> None:
         """Wait until nothing is open, or for good reason never will be anything else."""
         since = time.monotonic()
         while time.monotonic() < until:
             self._redrive()
-            tasks = self.ground.open_tasks()
+            tasks = self.stack.open_tasks()
             self._abort(tasks)
             self._end_waits(tasks)
-            if not self.ground.is_idle():
+            if not self.stack.is_idle():
                 since = time.monotonic()
             quiet = time.monotonic() - since
             if quiet > _STUCK_SECONDS or (quiet > _QUIET_SECONDS and self._is_settled(tasks)):
@@ -108,37 +108,37 @@ class Campaign:
     def _is_settled(self, tasks: list[Task]) -> bool:
         if tasks:
             return False
-        known = self.ground.tasks()
+        known = self.stack.tasks()
         return all(upload.task_id in known for upload in self.uploads.values())
 
     def _abort(self, tasks: list[Task]) -> None:
         for task in tasks:
             processing = task.status is Status.PROCESSING
-            if processing and task.task_id in self._to_abort and self.ground.abort(task):
-                self.did["executions aborted"] += 1
+            if processing and task.task_id in self._to_abort and self.stack.abort(task):
+                self.counts["executions aborted"] += 1
                 self._to_abort.discard(task.task_id)
 
     def _redrive(self) -> None:
         """What an operator does about the alarm: send back what is good, keep what is not."""
-        for body in self.ground.dead_letters():
+        for body in self.stack.dead_letters():
             if body in self.plan.poison:
                 self.poisoned.append(body)
             else:
-                self.ground.send(body)
-                self.did["dead letters redriven"] += 1
+                self.stack.send(body)
+                self.counts["dead letters redriven"] += 1
 
     def _end_waits(self, tasks: list[Task]) -> None:
         """Nobody waits a quarter of an hour here for the vendor's credits."""
         late = datetime.now(UTC) + _LONG_WAIT
         for task in tasks:
             if task.status is Status.QUEUED and task.submit_after and task.submit_after > late:
-                self.ground.end_wait(task)
-                self.ground.send(self._bodies[task.task_id])
-                self.did["waits cut short"] += 1
+                self.stack.end_wait(task)
+                self.stack.send(self._bodies[task.task_id])
+                self.counts["waits cut short"] += 1
 
     def _rescue(self) -> None:
         """`cutout retry` for what an aborted execution has left: the vendor has it, paid."""
-        for task in self.ground.tasks().values():
+        for task in self.stack.tasks().values():
             if task.code == "execution_ended":
-                self.ground.send(retry_message(task))
-                self.did["tasks retried"] += 1
+                self.stack.send(retry_message(task))
+                self.counts["tasks retried"] += 1

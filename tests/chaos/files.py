@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tests.chaos.pictures import numbered
+from tests.chaos.numbered_images import numbered
 
 MAX_MEGAPIXELS, MAX_MEGABYTES = 2, 1  # the campaign's, so that files that break them are small
 
 
-class Fate(Enum):
+class Expected(Enum):
     """How a file ends when nothing goes wrong."""
 
     COMPLETED = "completed"
@@ -29,7 +29,7 @@ class Fate(Enum):
 class Kind:
     """A kind of file: its bytes for a number, how its key looks, and what comes of it."""
 
-    fate: Fate
+    expected: Expected
     make: Callable[[int], bytes]
     key: str = "{name}.jpg"
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -87,11 +87,13 @@ def _same(body: bytes) -> Callable[[int], bytes]:
 
 
 def _rejected(body: bytes, key: str = "{name}.jpg") -> Kind:
-    return Kind(Fate.REJECTED, _same(body), key)
+    return Kind(Expected.REJECTED, _same(body), key)
 
 
 def _good(make: Callable[[int], bytes], key: str = "{name}.jpg", **metadata: str) -> Kind:
-    return Kind(Fate.COMPLETED, make, key, {f"cutout-{name}": v for name, v in metadata.items()})
+    return Kind(
+        Expected.COMPLETED, make, key, {f"cutout-{name}": v for name, v in metadata.items()}
+    )
 
 
 PHOTO = _good(_jpeg)
@@ -132,20 +134,22 @@ KINDS: dict[str, Kind] = {
     "PSD": _rejected(b"8BPS\0\x01" + bytes(500), "{name}.psd"),
     "program": _rejected(b"\x7fELF\x02\x01\x01" + bytes(500)),
     "empty JPEG": _rejected(b"\xff\xd8\xff\xd9"),
-    "JPEG cut in its header": Kind(Fate.REJECTED, lambda n: _jpeg(n)[:30]),
+    "JPEG cut in its header": Kind(Expected.REJECTED, lambda n: _jpeg(n)[:30]),
     "PNG signature only": _rejected(b"\x89PNG\r\n\x1a\n"),
     "header of 20,000 x 20,000": _rejected(
         _png_of(20_000, 1)[:16] + struct.pack(">II", 20_000, 20_000) + _png_of(20_000, 1)[24:]
     ),
     "bomb of 30 megapixels": _rejected(_png_of(6_000, 5_000), "{name}.png"),
     "more bytes than allowed": Kind(
-        Fate.REJECTED, lambda n: _jpeg(n) + bytes(MAX_MEGABYTES * 1_000_000)
+        Expected.REJECTED, lambda n: _jpeg(n) + bytes(MAX_MEGABYTES * 1_000_000)
     ),
-    "key too long for a suffix": Kind(Fate.REJECTED, _jpeg, "{name}" + "k" * 1000 + "/" + "x" * 16),
-    "asks for nonsense": Kind(Fate.REJECTED, _jpeg, metadata={"cutout-sync": "perhaps"}),
-    "asks for another model": Kind(Fate.REJECTED, _jpeg, metadata={"cutout-model": "a/b"}),
+    "key too long for a suffix": Kind(
+        Expected.REJECTED, _jpeg, "{name}" + "k" * 1000 + "/" + "x" * 16
+    ),
+    "asks for nonsense": Kind(Expected.REJECTED, _jpeg, metadata={"cutout-sync": "perhaps"}),
+    "asks for another model": Kind(Expected.REJECTED, _jpeg, metadata={"cutout-model": "a/b"}),
     # pictures to look at, not to read
-    "JPEG cut in its body": Kind(Fate.UNREADABLE, lambda n: _jpeg(n)[:-200]),
-    "PNG cut in its body": Kind(Fate.UNREADABLE, lambda n: _png(n)[:-60], "{name}.png"),
-    "deleted at once": Kind(Fate.DELETED, _jpeg),
+    "JPEG cut in its body": Kind(Expected.UNREADABLE, lambda n: _jpeg(n)[:-200]),
+    "PNG cut in its body": Kind(Expected.UNREADABLE, lambda n: _png(n)[:-60], "{name}.png"),
+    "deleted at once": Kind(Expected.DELETED, _jpeg),
 }

@@ -7,8 +7,8 @@ from itertools import cycle, islice
 from typing import TypeVar
 
 from cutout_local.wavespeed import Fault, FaultRule
-from tests.chaos.files import KINDS, PHOTO, Fate, Kind
-from tests.chaos.troubles import CALLS_PER_UPLOAD, Kill
+from tests.chaos.aws_faults import CALLS_PER_UPLOAD, Kill
+from tests.chaos.files import KINDS, PHOTO, Expected, Kind
 
 # Per hundred uploads. To what is left, the vendor does nothing out of the ordinary.
 ODD_FILES, FAULTS, REVISIONS, ABORTS = 27, 43, 12, 2
@@ -27,7 +27,7 @@ _TIMES = {  # of faults that pass; the others strike whenever they can
 }
 _SECONDS = {Fault.SUBMIT_ACCEPTED_LATE: 3.0, Fault.TASK_SLOW: 5.0, Fault.WEBHOOK_LATE: 3.0}
 _ANSWER_LOST = {Fault.SUBMIT_ACCEPTED_DROPPED, Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT}
-_COMPANY = [
+_COMPANIONS = [
     Fault.RESULT_DROPPED,
     Fault.RESULT_SERVER_ERROR,
     Fault.OUTPUT_TRUNCATED,
@@ -65,8 +65,8 @@ class Planned:
         return KINDS.get(self.kind, PHOTO)
 
     @property
-    def fate(self) -> Fate:
-        return self.file.fate
+    def expected(self) -> Expected:
+        return self.file.expected
 
     @property
     def key(self) -> str:
@@ -80,7 +80,7 @@ class Planned:
     def may_be_revised(self) -> bool:
         # Of a task that never ends nobody can tell which revision it was about.
         endless = Fault.TASK_NEVER_ENDS in self.faults
-        return self.fate is Fate.COMPLETED and not endless and not self.aborted
+        return self.expected is Expected.COMPLETED and not endless and not self.aborted
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,17 @@ class Plan:
 
 
 def make_plan(uploads: int, seed: int) -> Plan:
-    dice = random.Random(f"{uploads} {seed}")  # noqa: S311
+    rng = random.Random(f"{uploads} {seed}")  # noqa: S311
     revisions = _share(uploads, REVISIONS)
-    first = _first_uploads(uploads - revisions, dice)
-    everything = _numbered(_with_revisions(first, revisions, dice), dice)
+    first = _first_uploads(uploads - revisions, rng)
+    everything = _numbered(_with_revisions(first, revisions, rng), rng)
     waves = [tuple(everything[at : at + WAVE]) for at in range(0, uploads, WAVE)]
     return Plan(
         seed=seed,
         waves=tuple(waves),
         rules=tuple(rule for upload in first for rule in _rules(upload)),
-        kills=tuple(_kill(uploads, dice) for _ in range(_share(uploads, KILLS))),
-        poison=_poison(_share(uploads, POISON), dice),
+        kills=tuple(_kill(uploads, rng) for _ in range(_share(uploads, KILLS))),
+        poison=_poison(_share(uploads, POISON), rng),
         forgeries=_share(uploads, FORGERIES),
     )
 
@@ -119,47 +119,47 @@ def _share(uploads: int, per_hundred: int) -> int:
     return max(1, round(uploads * per_hundred / 100))
 
 
-def _picked(all_: Sequence[T], count: int, dice: random.Random) -> Iterator[T]:
+def _picked(all_: Sequence[T], count: int, rng: random.Random) -> Iterator[T]:
     """As many, in any order, each about as often as any other."""
-    return islice(cycle(dice.sample(all_, len(all_))), count)
+    return islice(cycle(rng.sample(all_, len(all_))), count)
 
 
-def _first_uploads(count: int, dice: random.Random) -> list[Planned]:
-    odd = [Planned(kind=kind) for kind in _picked(list(KINDS), _share(count, ODD_FILES), dice)]
+def _first_uploads(count: int, rng: random.Random) -> list[Planned]:
+    odd = [Planned(kind=kind) for kind in _picked(list(KINDS), _share(count, ODD_FILES), rng)]
     faulty = [
-        Planned(faults=_with_company(fault, dice))
-        for fault in _picked(list(Fault), _share(count, FAULTS), dice)
+        Planned(faults=_with_companion(fault, rng))
+        for fault in _picked(list(Fault), _share(count, FAULTS), rng)
     ]
     # Slow, so that there is a wait loop to abort.
     aborted = [Planned(faults=(Fault.TASK_SLOW,), aborted=True)] * _share(count, ABORTS)
     special = [*odd, *faulty, *aborted]
     mixed = special + [Planned()] * (count - len(special))
-    dice.shuffle(mixed)
+    rng.shuffle(mixed)
     return [replace(upload, name=f"u{place:05}") for place, upload in enumerate(mixed)]
 
 
-def _with_company(fault: Fault, dice: random.Random) -> tuple[Fault, ...]:
+def _with_companion(fault: Fault, rng: random.Random) -> tuple[Fault, ...]:
     """Half of the lost answers lose their webhook too; others have a third chance of more."""
     if fault in _ANSWER_LOST:
-        return (fault, Fault.WEBHOOK_LOST) if dice.random() < 1 / 2 else (fault,)
-    if dice.random() < 1 / 3:
-        return (fault, dice.choice([other for other in _COMPANY if other != fault]))
+        return (fault, Fault.WEBHOOK_LOST) if rng.random() < 1 / 2 else (fault,)
+    if rng.random() < 1 / 3:
+        return (fault, rng.choice([other for other in _COMPANIONS if other != fault]))
     return (fault,)
 
 
-def _with_revisions(first: list[Planned], count: int, dice: random.Random) -> list[Planned]:
+def _with_revisions(first: list[Planned], count: int, rng: random.Random) -> list[Planned]:
     everything = list(first)
     candidates = [upload for upload in first if upload.may_be_revised]
     for _ in range(count):
-        again = dice.choice(candidates)
+        again = rng.choice(candidates)
         after = max(place for place, upload in enumerate(everything) if upload.name == again.name)
-        everything.insert(after + 1 + dice.randrange(WITHIN), again)
+        everything.insert(after + 1 + rng.randrange(WITHIN), again)
     return everything
 
 
-def _numbered(uploads: list[Planned], dice: random.Random) -> list[Planned]:
+def _numbered(uploads: list[Planned], rng: random.Random) -> list[Planned]:
     return [
-        replace(upload, number=number, copies=dice.choice([0, 0, 1, 1, 2, 3]))
+        replace(upload, number=number, copies=rng.choice([0, 0, 1, 1, 2, 3]))
         for number, upload in enumerate(uploads)
     ]
 
@@ -170,14 +170,14 @@ def _rules(upload: Planned) -> Iterator[FaultRule]:
         yield FaultRule(fault=fault, match=upload.name, times=_TIMES.get(fault), **more)
 
 
-def _kill(uploads: int, dice: random.Random) -> Kill:
-    where = dice.choice(list(CALLS_PER_UPLOAD))
-    nth = 1 + dice.randrange(max(1, round(uploads * CALLS_PER_UPLOAD[where])))
-    return Kill(*where, nth=nth, carried_out=dice.random() < 1 / 2)
+def _kill(uploads: int, rng: random.Random) -> Kill:
+    where = rng.choice(list(CALLS_PER_UPLOAD))
+    nth = 1 + rng.randrange(max(1, round(uploads * CALLS_PER_UPLOAD[where])))
+    return Kill(*where, nth=nth, carried_out=rng.random() < 1 / 2)
 
 
-def _poison(count: int, dice: random.Random) -> tuple[str, ...]:
+def _poison(count: int, rng: random.Random) -> tuple[str, ...]:
     # White space tells equal ones apart and changes no meaning.
     return tuple(
-        text + " " * place for place, text in enumerate(_picked(_POISON, count, dice), start=1)
+        text + " " * place for place, text in enumerate(_picked(_POISON, count, rng), start=1)
     )

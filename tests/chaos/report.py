@@ -14,10 +14,10 @@ from tests.chaos.audit import (
     Finding,
 )
 from tests.chaos.campaign import Campaign
+from tests.chaos.forged_callbacks import accepted
 from tests.chaos.plan import Planned
-from tests.chaos.strangers import let_in
 
-POISON_GONE, FORGED = "poison in no queue", "forged callback let in"
+POISON_GONE, FORGED = "poison in no queue", "forged callback accepted"
 Row = tuple[str, object]
 
 
@@ -25,19 +25,19 @@ def findings(audit: Audit, campaign: Campaign) -> list[Finding]:
     """Everything that must not be."""
     poison = campaign.plan.poison
     missing = [Finding(POISON_GONE, repr(body)) for body in poison if body not in campaign.poisoned]
-    forged = [Finding(FORGED, what) for what in let_in(campaign.knocks)]
+    forged = [Finding(FORGED, what) for what in accepted(campaign.forged)]
     return [*audit.findings, *missing, *forged]
 
 
-def table(audit: Audit, campaign: Campaign, strikes: Mapping[str, int], seconds: float) -> str:
+def table(audit: Audit, campaign: Campaign, fired: Mapping[str, int], seconds: float) -> str:
     rows = [
         *_ends(audit),
         ("", ""),
         *_bills(audit),
         ("", ""),
-        *_deeds(campaign),
-        ("strikes of the vendor's faults", sum(strikes.values())),
-        *((f"  {fault}", count) for fault, count in strikes.items()),
+        *_counts(campaign),
+        ("faults of the vendor that fired", sum(fired.values())),
+        *((f"  {fault}", count) for fault, count in fired.items()),
         ("time", f"{seconds:.0f} s"),
     ]
     width = max(len(label) for label, _ in rows)
@@ -73,9 +73,9 @@ def _ends(audit: Audit) -> Iterator[Row]:
 
 
 def _bills(audit: Audit) -> Iterator[Row]:
-    books = audit.evidence.books
-    yield "accepted by the vendor", len(books)
-    yield "  refunded, for the vendor failed", len(books) - len(audit.billed)
+    predictions = audit.evidence.predictions
+    yield "accepted by the vendor", len(predictions)
+    yield "  refunded, for the vendor failed", len(predictions) - len(audit.billed)
     yield "  billed", len(audit.billed)
     yield "    to a task that knows its prediction", audit.settled_bills
     yield "    to a task that is uncertain", audit.held_bills
@@ -83,18 +83,18 @@ def _bills(audit: Audit) -> Iterator[Row]:
     yield f"  {BILLED_TWICE}", audit.count(BILLED_TWICE)
 
 
-def _deeds(campaign: Campaign) -> Iterator[Row]:
-    troubles = campaign.troubles
-    yield from sorted(campaign.did.items())
+def _counts(campaign: Campaign) -> Iterator[Row]:
+    aws_faults = campaign.aws_faults
+    yield from sorted(campaign.counts.items())
     yield "poison, all in the dead-letter queue", len(campaign.poisoned)
-    yield "functions killed", f"{len(troubles.killed)} of {len(troubles.kills)} planned"
+    yield "functions killed", f"{len(aws_faults.killed)} of {len(aws_faults.kills)} planned"
     yield from (
-        (f"  {name}", n) for name, n in Counter(k.function for k in troubles.killed).items()
+        (f"  {name}", n) for name, n in Counter(k.function for k in aws_faults.killed).items()
     )
-    yield "calls to AWS that failed", sum(troubles.struck.values())
-    yield from ((f"  {what}", count) for what, count in sorted(troubles.struck.items()))
-    yield "callbacks of strangers", sum(campaign.knocks.values())
-    yield from ((f"  {what}", count) for what, count in sorted(campaign.knocks.items()))
+    yield "calls to AWS that failed", sum(aws_faults.fired.values())
+    yield from ((f"  {what}", count) for what, count in sorted(aws_faults.fired.items()))
+    yield "forged callbacks", sum(campaign.forged.values())
+    yield from ((f"  {what}", count) for what, count in sorted(campaign.forged.items()))
 
 
 def _by_status(audit: Audit) -> Counter[Status]:

@@ -20,9 +20,9 @@ from tests.chaos.audit import (
     Evidence,
 )
 from tests.chaos.files import KINDS
-from tests.chaos.ground import Png
-from tests.chaos.pictures import keep_colours, number_in
+from tests.chaos.numbered_images import keep_colours, number_in
 from tests.chaos.plan import Plan, Planned, make_plan
+from tests.chaos.stack import Png
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OLDER, NEWER = Planned("a", number=1), Planned("a", number=2)
@@ -64,7 +64,7 @@ def evidence() -> Evidence:
         uploads={planned.number: upload_of(planned) for planned in uploads},
         tasks={task.task_id: task for task in tasks},
         pngs={f"{NEWER.key}.png": Png(2, upload_of(NEWER).task_id)},
-        books=[bill(OLDER, "p1"), bill(NEWER, "p2"), bill(LOST_ANSWER, "p3")],
+        predictions=[bill(OLDER, "p1"), bill(NEWER, "p2"), bill(LOST_ANSWER, "p3")],
     )
 
 
@@ -105,22 +105,22 @@ def stray_png(found: Evidence) -> None:
 
 
 def two_bills(found: Evidence) -> None:
-    found.books.append(bill(LOST_ANSWER, "p9"))
+    found.predictions.append(bill(LOST_ANSWER, "p9"))
 
 
 def unknown_bill(found: Evidence) -> None:
-    found.books.append(bill(Planned("z", number=99), "p9"))
+    found.predictions.append(bill(Planned("z", number=99), "p9"))
 
 
 def bill_for_a_rejection(found: Evidence) -> None:
-    found.books.append(bill(PDF, "p4"))
+    found.predictions.append(bill(PDF, "p4"))
 
 
 def failed_for_no_reason(found: Evidence) -> None:
     task = task_of(NEWER, Status.FAILED, "service_error")
     found.tasks[task.task_id] = task
     found.pngs[f"{NEWER.key}.png"] = Png(1, upload_of(OLDER).task_id)
-    found.books.pop(1)
+    found.predictions.pop(1)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ class Running:
         data: dict[str, Any] = answer.json()["data"]
         return data
 
-    def books(self) -> list[dict[str, Any]]:
-        tasks: list[dict[str, Any]] = self.client.get("/_books").json()["tasks"]
+    def billed_tasks(self) -> list[dict[str, Any]]:
+        tasks: list[dict[str, Any]] = self.client.get("/_billing").json()["tasks"]
         return tasks
 
     def set_faults(self, *rules: dict[str, object]) -> None:

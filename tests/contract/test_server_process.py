@@ -185,10 +185,10 @@ def test_an_image_that_redirects_out_of_the_web_is_not_fetched(server: Running) 
 
 @pytest.mark.parametrize("when", ["submit-dropped", "submit-accepted-dropped"])
 def test_a_dropped_submit_gets_no_answer_at_all(server: Running, image_url: str, when: str) -> None:
-    before = len(server.books())
+    before = len(server.billed_tasks())
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         server.submit(image_url, fault=when)
-    assert len(server.books()) - before == (when == "submit-accepted-dropped")
+    assert len(server.billed_tasks()) - before == (when == "submit-accepted-dropped")
 
 
 def test_a_dropped_poll_gets_no_answer_and_the_next_does(server: Running, image_url: str) -> None:

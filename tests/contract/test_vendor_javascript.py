@@ -95,10 +95,10 @@ def test_it_submits_once_and_reports_a_dropped_connection(
     server: Running, call: Call, image_url: str
 ) -> None:
     server.set_faults({"fault": "submit-accepted-dropped"})
-    before = len(server.books())
+    before = len(server.billed_tasks())
     answer = call("run", MODEL, {"image": image_url}, FAST)
     assert answer["error"] == "WavespeedSubmissionException"
-    assert len(server.books()) == before + 1
+    assert len(server.billed_tasks()) == before + 1
 
 
 def test_a_wrong_key_is_reported(call: Call, image_url: str) -> None:

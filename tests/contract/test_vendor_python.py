@@ -84,7 +84,7 @@ def test_its_timeout_leaves_a_task_that_can_still_be_asked_for(
     server.set_faults({"fault": "task-never-ends"})
     with pytest.raises(TimeoutError, match="task_id"):
         client.run(MODEL, {"image": image_url}, timeout=0.2, poll_interval=0.01)
-    task_id = server.books()[-1]["id"]
+    task_id = server.billed_tasks()[-1]["id"]
     assert client.get_result(task_id)["data"]["status"] == "processing"
 
 
@@ -96,7 +96,7 @@ def test_a_sync_wait_that_runs_out_is_recognised_as_still_processing(
     body = {"image": "http://127.0.0.1:1/cat.jpg"}
     result = client.run_no_throw(MODEL, body, enable_sync_mode=True)
     assert result["status"] == "processing"
-    assert result["task_id"] == impatient_server.books()[-1]["id"]
+    assert result["task_id"] == impatient_server.billed_tasks()[-1]["id"]
 
 
 def test_it_outlives_polls_that_fail(
@@ -117,7 +117,7 @@ def test_it_submits_once_and_reports_the_refusal(
     with pytest.raises(RuntimeError):
         client.run(MODEL, {"image": image_url})
     (rule,) = server.client.get("/_faults").json()
-    assert rule["struck"] == 1
+    assert rule["fired"] == 1
 
 
 def test_a_wrong_key_is_reported(server: Running, image_url: str) -> None:

@@ -6,18 +6,19 @@ import pytest
 
 from cutout.domain.tasks import Status
 from cutout_cli.operate import Operator, on_this_machine
-from tests.e2e.conftest import Stack, photo, running
+from tests.e2e.conftest import photo, running
+from tests.support.stack_client import StackClient
 
 DEADLINE = 10  # seconds; the shortest that the template allows
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack() -> Iterator[StackClient]:
     with running(DeadlineSeconds=str(DEADLINE)) as stack:
         yield stack
 
 
-def test_a_prediction_that_never_ends_runs_into_our_deadline(stack: Stack) -> None:
+def test_a_prediction_that_never_ends_runs_into_our_deadline(stack: StackClient) -> None:
     stack.ask_for_fault("task-never-ends", "endless.jpg")
     upload = stack.upload(photo(), "endless.jpg")
 
@@ -29,7 +30,7 @@ def test_a_prediction_that_never_ends_runs_into_our_deadline(stack: Stack) -> No
     assert 3 <= task.polls <= DEADLINE
 
 
-def test_a_result_that_came_after_the_deadline_is_fetched_for_nothing(stack: Stack) -> None:
+def test_a_result_that_came_after_the_deadline_is_fetched_for_nothing(stack: StackClient) -> None:
     stack.ask_for_fault("task-slow", "late.jpg", seconds=DEADLINE + 10)
     upload = stack.upload(photo(), "late.jpg")
     assert stack.ended(upload).code == "timed_out"
@@ -40,4 +41,4 @@ def test_a_result_that_came_after_the_deadline_is_fetched_for_nothing(stack: Sta
     task = stack.reached(upload, Status.COMPLETED)
     assert task.attempt == 2
     assert len(stack.billed("late.jpg")) == 1
-    assert stack.output("late.jpg.png").mode == "RGBA"
+    assert stack.image("late.jpg.png").mode == "RGBA"

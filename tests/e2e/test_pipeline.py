@@ -13,8 +13,9 @@ from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
 from cutout.domain.tasks import Status
-from tests.e2e.conftest import HIDDEN, Stack, event_of, photo, running
+from tests.e2e.conftest import HIDDEN, photo, running
 from tests.support.images import encode
+from tests.support.stack_client import StackClient, event_of
 from tests.support.waiting import wait_for
 
 KEYS = [
@@ -28,18 +29,18 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack() -> Iterator[StackClient]:
     with running(load_engine=None) as stack:
         yield stack
 
 
-def test_every_key_leads_to_a_png_under_the_mirrored_key(stack: Stack) -> None:
+def test_every_key_leads_to_a_png_under_the_mirrored_key(stack: StackClient) -> None:
     uploads = [stack.upload(photo(), key) for key in KEYS]
 
     for upload in uploads:
         task = stack.ended(upload)
         assert (task.status, task.reason) == (Status.COMPLETED, None)
-        picture = stack.output(f"{upload.key}.png")
+        picture = stack.image(f"{upload.key}.png")
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGBA", (160, 120))
         alpha = picture.getchannel("A")
         assert alpha.getpixel((80, 60)) == 255
@@ -48,16 +49,16 @@ def test_every_key_leads_to_a_png_under_the_mirrored_key(stack: Stack) -> None:
         assert stack.execution(task)["status"] == "SUCCEEDED"
 
 
-def test_every_format_of_the_vendor_goes_through_whatever_its_name(stack: Stack) -> None:
+def test_every_format_of_the_vendor_goes_through_whatever_its_name(stack: StackClient) -> None:
     formats = ("PNG", "WEBP", "GIF", "BMP", "TIFF")
     uploads = [stack.upload(photo(format=name), f"formats/{name}.dat") for name in formats]
 
     for upload in uploads:
         assert stack.ended(upload).status is Status.COMPLETED
-        assert stack.output(f"{upload.key}.png").mode == "RGBA"
+        assert stack.image(f"{upload.key}.png").mode == "RGBA"
 
 
-def test_metadata_and_tags_go_along_with_where_the_png_came_from(stack: Stack) -> None:
+def test_metadata_and_tags_go_along_with_where_the_png_came_from(stack: StackClient) -> None:
     upload = stack.upload(photo(), "tagged.jpg", Metadata={"owner": "me"}, Tagging="team=cats")
 
     task = stack.ended(upload)
@@ -71,10 +72,10 @@ def test_metadata_and_tags_go_along_with_where_the_png_came_from(stack: Stack) -
     assert stack.s3.get_object_tagging(**place)["TagSet"] == [{"Key": "team", "Value": "cats"}]
 
 
-def test_an_event_delivered_twice_is_one_task_one_post_one_png(stack: Stack) -> None:
+def test_an_event_delivered_twice_is_one_task_one_post_one_png(stack: StackClient) -> None:
     upload = stack.upload(photo(), "twice.jpg")
     for _ in range(3):
-        stack.sqs.send_message(QueueUrl=stack.env["UPLOAD_QUEUE_URL"], MessageBody=event_of(upload))
+        stack.send(event_of(upload))
 
     stack.ended(upload)
 
@@ -86,7 +87,7 @@ def test_an_event_delivered_twice_is_one_task_one_post_one_png(stack: Stack) -> 
     assert len(versions["Versions"]) == 1
 
 
-def test_a_multipart_upload_is_one_task(stack: Stack, tmp_path: Path) -> None:
+def test_a_multipart_upload_is_one_task(stack: StackClient, tmp_path: Path) -> None:
     file = tmp_path / "large.jpg"
     file.write_bytes(photo() + bytes(6 << 20))  # what follows a JPEG's end is ignored
     parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
@@ -106,7 +107,7 @@ def test_a_multipart_upload_is_one_task(stack: Stack, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_picture_is_rejected_and_costs_nothing(
-    stack: Stack, body: bytes, code: str
+    stack: StackClient, body: bytes, code: str
 ) -> None:
     upload = stack.upload(body, f"bad/{code}/{len(body)}.jpg")
 
@@ -116,7 +117,7 @@ def test_what_is_no_picture_is_rejected_and_costs_nothing(
     assert stack.billed(upload.key) == []
 
 
-def test_a_picture_without_a_subject_fails_with_the_vendors_words(stack: Stack) -> None:
+def test_a_picture_without_a_subject_fails_with_the_vendors_words(stack: StackClient) -> None:
     blank = encode(Image.new("RGB", (64, 64), "white"), "PNG")
     upload = stack.upload(blank, "blank.png")
 
@@ -142,7 +143,7 @@ def test_a_picture_without_a_subject_fails_with_the_vendors_words(stack: Stack) 
     ],
 )
 def test_a_fault_of_the_vendor_ends_in_a_failure_that_says_so(
-    stack: Stack, fault: str, code: str
+    stack: StackClient, fault: str, code: str
 ) -> None:
     key = f"faults/{fault}.jpg"
     stack.ask_for_fault(fault, key)
@@ -156,7 +157,7 @@ def test_a_fault_of_the_vendor_ends_in_a_failure_that_says_so(
 
 
 @pytest.mark.parametrize("fault", ["submit-accepted-dropped", "submit-accepted-gateway-timeout"])
-def test_a_lost_answer_is_not_paid_again(stack: Stack, fault: str) -> None:
+def test_a_lost_answer_is_not_paid_again(stack: StackClient, fault: str) -> None:
     key = f"lost/{fault}.jpg"
     stack.ask_for_fault(fault, key)
     upload = stack.upload(photo(), key)
@@ -164,13 +165,15 @@ def test_a_lost_answer_is_not_paid_again(stack: Stack, fault: str) -> None:
     task = stack.ended(upload)
 
     assert (task.status, task.code) == (Status.UNCERTAIN, "answer_lost")
-    stack.sqs.send_message(QueueUrl=stack.env["UPLOAD_QUEUE_URL"], MessageBody=event_of(upload))
+    stack.send(event_of(upload))
     wait_for(lambda: queue_is_idle(stack))
     assert len(stack.billed(key)) == 1
 
 
-def test_a_message_that_nobody_understands_ends_in_the_dead_letter_queue(stack: Stack) -> None:
-    stack.sqs.send_message(QueueUrl=stack.env["UPLOAD_QUEUE_URL"], MessageBody="what?")
+def test_a_message_that_nobody_understands_ends_in_the_dead_letter_queue(
+    stack: StackClient,
+) -> None:
+    stack.send("what?")
 
     dead_letters = stack.env["DEAD_LETTER_QUEUE_URL"]
     dead = wait_for(lambda: stack.sqs.receive_message(QueueUrl=dead_letters).get("Messages"))
@@ -178,7 +181,7 @@ def test_a_message_that_nobody_understands_ends_in_the_dead_letter_queue(stack: 
     assert [message["Body"] for message in dead] == ["what?"]
 
 
-def test_the_plain_aws_cli_works_against_the_stack(stack: Stack, tmp_path: Path) -> None:
+def test_the_plain_aws_cli_works_against_the_stack(stack: StackClient, tmp_path: Path) -> None:
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(photo())
 
@@ -205,10 +208,10 @@ def test_the_plain_aws_cli_works_against_the_stack(stack: Stack, tmp_path: Path)
         *("sqs", "get-queue-attributes", "--queue-url", stack.env["UPLOAD_QUEUE_URL"]),
         *("--attribute-names", "VisibilityTimeout"),
     )
-    assert queue["Attributes"]["VisibilityTimeout"] == HIDDEN
+    assert queue["Attributes"]["VisibilityTimeout"] == str(HIDDEN)
 
 
-def test_the_logs_tell_the_task_and_no_secret(stack: Stack) -> None:
+def test_the_logs_tell_the_task_and_no_secret(stack: StackClient) -> None:
     upload = stack.upload(photo(), "logged.jpg")
     task = stack.ended(upload)
 
@@ -225,7 +228,7 @@ def test_the_logs_tell_the_task_and_no_secret(stack: Stack) -> None:
         assert secret not in logged
 
 
-def queue_is_idle(stack: Stack) -> bool:
+def queue_is_idle(stack: StackClient) -> bool:
     """Whether no message is due or in work; some may wait for a lease to end."""
     attributes = stack.sqs.get_queue_attributes(
         QueueUrl=stack.env["UPLOAD_QUEUE_URL"], AttributeNames=["All"]

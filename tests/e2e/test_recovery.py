@@ -6,16 +6,17 @@ import pytest
 
 from cutout.domain.tasks import Status
 from cutout_cli.operate import NothingToRetry, Operator, on_this_machine
-from tests.e2e.conftest import Stack, event_of, photo
+from tests.e2e.conftest import photo
+from tests.support.stack_client import StackClient, event_of
 from tests.support.waiting import wait_for
 
 
 @pytest.fixture
-def operator(stack: Stack) -> Operator:
+def operator(stack: StackClient) -> Operator:
     return Operator(on_this_machine(stack.env))
 
 
-def test_a_late_result_of_an_older_revision_replaces_nothing(stack: Stack) -> None:
+def test_a_late_result_of_an_older_revision_replaces_nothing(stack: StackClient) -> None:
     stack.ask_for_fault("task-slow", "revised.jpg", seconds=20, times=1)
     older = stack.upload(photo(160, 120), "revised.jpg")
     stack.reached(older, Status.PROCESSING)
@@ -26,14 +27,14 @@ def test_a_late_result_of_an_older_revision_replaces_nothing(stack: Stack) -> No
 
     assert (superseded.status, superseded.code) == (Status.SUPERSEDED, "superseded")
     assert stack.execution(superseded)["status"] == "SUCCEEDED"
-    assert stack.output("revised.jpg.png").size == (200, 100)
+    assert stack.image("revised.jpg.png").size == (200, 100)
     versions = stack.s3.list_object_versions(
         Bucket=stack.env["OUTPUT_BUCKET"], Prefix="revised.jpg.png"
     )
     assert len(versions["Versions"]) == 1
 
 
-def test_an_aborted_execution_closes_its_task(stack: Stack) -> None:
+def test_an_aborted_execution_closes_its_task(stack: StackClient) -> None:
     stack.ask_for_fault("task-never-ends", "aborted.jpg")
     task = stack.reached(stack.upload(photo(), "aborted.jpg"), Status.PROCESSING)
     wait_for(lambda: stack.ledger.get(task.task_id).polls)
@@ -45,7 +46,7 @@ def test_an_aborted_execution_closes_its_task(stack: Stack) -> None:
     assert str(failed.reason).startswith("the wait loop aborted")
 
 
-def test_a_poll_function_that_is_killed_finishes_on_the_next_try(stack: Stack) -> None:
+def test_a_poll_function_that_is_killed_finishes_on_the_next_try(stack: StackClient) -> None:
     stack.ask_for_fault("task-slow", "killed.jpg", seconds=3)
     upload = stack.upload(photo(), "killed.jpg")
     stack.reached(upload, Status.PROCESSING)
@@ -57,7 +58,7 @@ def test_a_poll_function_that_is_killed_finishes_on_the_next_try(stack: Stack) -
     assert len(stack.billed("killed.jpg")) == 1
 
 
-def test_a_failure_of_the_vendor_is_sent_anew(stack: Stack, operator: Operator) -> None:
+def test_a_failure_of_the_vendor_is_sent_anew(stack: StackClient, operator: Operator) -> None:
     stack.ask_for_fault("task-fails", "again.jpg", times=1)
     upload = stack.upload(photo(), "again.jpg")
     assert stack.ended(upload).code == "prediction_failed"
@@ -69,7 +70,7 @@ def test_a_failure_of_the_vendor_is_sent_anew(stack: Stack, operator: Operator) 
 
 
 def test_an_uncertain_task_is_paid_again_only_by_a_persons_word(
-    stack: Stack, operator: Operator
+    stack: StackClient, operator: Operator
 ) -> None:
     stack.ask_for_fault("submit-dropped", "unsure.jpg", times=1)
     upload = stack.upload(photo(), "unsure.jpg")
@@ -82,14 +83,14 @@ def test_an_uncertain_task_is_paid_again_only_by_a_persons_word(
     assert stack.reached(upload, Status.COMPLETED).attempt == 2
 
 
-def test_a_completed_task_is_not_retried(stack: Stack, operator: Operator) -> None:
+def test_a_completed_task_is_not_retried(stack: StackClient, operator: Operator) -> None:
     stack.ended(stack.upload(photo(), "done.jpg"))
 
     with pytest.raises(NothingToRetry, match="is completed; there is nothing to retry"):
         operator.retry("done.jpg", pay_again=True)
 
 
-def test_dead_letters_go_back_to_work(stack: Stack, operator: Operator) -> None:
+def test_dead_letters_go_back_to_work(stack: StackClient, operator: Operator) -> None:
     upload = stack.upload(photo(), "dead.jpg")
     stack.ended(upload)
     stack.sqs.send_message(
@@ -101,14 +102,14 @@ def test_dead_letters_go_back_to_work(stack: Stack, operator: Operator) -> None:
     assert len(stack.billed("dead.jpg")) == 1
 
 
-def test_waiting_in_the_queue_never_ends_in_the_dead_letters(stack: Stack) -> None:
+def test_waiting_in_the_queue_never_ends_in_the_dead_letters(stack: StackClient) -> None:
     # More refusals than a message may fail: a wait is not a failure.
     stack.ask_for_fault("submit-rate-limited", "patient.jpg", times=3)
     upload = stack.upload(photo(), "patient.jpg")
     for _ in range(3):
         waiting = stack.reached(upload, Status.QUEUED, code="rate_limited")
         skip_the_wait(stack, waiting.task_id)
-        stack.sqs.send_message(QueueUrl=stack.env["UPLOAD_QUEUE_URL"], MessageBody=event_of(upload))
+        stack.send(event_of(upload))
         attempts = waiting.attempt
         wait_for(lambda: stack.ledger.get(upload.task_id).attempt > attempts)  # noqa: B023
 
@@ -117,7 +118,7 @@ def test_waiting_in_the_queue_never_ends_in_the_dead_letters(stack: Stack) -> No
     assert "Messages" not in dead
 
 
-def skip_the_wait(stack: Stack, task_id: str) -> None:
+def skip_the_wait(stack: StackClient, task_id: str) -> None:
     """Let a waiting task's time have come."""
     stack.dynamodb.update_item(
         TableName=stack.env["TASKS_TABLE"],
@@ -126,12 +127,12 @@ def skip_the_wait(stack: Stack, task_id: str) -> None:
     )
 
 
-def test_a_retry_can_be_asked_for_with_the_plain_aws_cli_too(stack: Stack) -> None:
+def test_a_retry_can_be_asked_for_with_the_plain_aws_cli_too(stack: StackClient) -> None:
     stack.ask_for_fault("task-fails", "plain.jpg", times=1)
     upload = stack.upload(photo(), "plain.jpg")
     stack.ended(upload)
 
     asked = {"detail-type": "Cutout Retry", "detail": {"task_id": upload.task_id}}
-    stack.sqs.send_message(QueueUrl=stack.env["UPLOAD_QUEUE_URL"], MessageBody=json.dumps(asked))
+    stack.send(json.dumps(asked))
 
     assert stack.reached(upload, Status.COMPLETED).attempt == 2

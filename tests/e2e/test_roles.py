@@ -10,7 +10,8 @@ from yaml import safe_dump
 
 from cutout.domain.tasks import Status
 from cutout_local.stack import BUILD
-from tests.e2e.conftest import Stack, photo, running
+from tests.e2e.conftest import photo, running
+from tests.support.stack_client import StackClient
 from tests.support.waiting import wait_for
 
 # Allowed and not called here, each for its reason.
@@ -90,13 +91,13 @@ def called() -> Iterator[dict[str, set[str]]]:
     with running(Webhook="on", WebhookFallbackSeconds="4") as stack:
         go_through_everything(stack)
         made: dict[str, set[str]] = {}
-        for call, _ in stack.local.aws.report().calls:
+        for call, _ in stack.aws.report().calls:
             made.setdefault(call.caller, set()).add(call.action)
         names = {owner: stack.local.physical_name(owner).split(":")[-1] for owner in NOT_CALLED}
         yield {owner: made.get(name, set()) for owner, name in names.items()}
 
 
-def go_through_everything(stack: Stack) -> None:
+def go_through_everything(stack: StackClient) -> None:
     # Slow enough for the loop to be waiting when the vendor calls back.
     stack.ask_for_fault("task-slow", "tagged.jpg", seconds=1)
     completed = stack.ended(stack.upload(photo(), "tagged.jpg", Tagging="a=b"))

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from cutout_local.stack import BUILD
-from tests.e2e.conftest import Stack, photo
+from tests.e2e.conftest import photo
+from tests.support.stack_client import StackClient
 from tests.support.waiting import wait_for
 
 
 class Shell:
     """A shell with the stack's exports, and little else."""
 
-    def __init__(self, stack: Stack, home: Path) -> None:
+    def __init__(self, stack: StackClient, home: Path) -> None:
         path = f"{Path(sys.executable).parent}:{os.defpath}"
         self._env = stack.env | {"PATH": path, "HOME": str(home), "SAM_CLI_TELEMETRY": "0"}
         self._parameters = (
@@ -49,21 +50,21 @@ class Shell:
 
 
 @pytest.fixture
-def shell(stack: Stack, tmp_path: Path) -> Shell:
+def shell(stack: StackClient, tmp_path: Path) -> Shell:
     return Shell(stack, tmp_path)
 
 
-def outputs(stack: Stack, name: str) -> dict[str, str]:
-    described = stack.local.aws.client("cloudformation").describe_stacks(StackName=name)
+def outputs(stack: StackClient, name: str) -> dict[str, str]:
+    described = stack.aws.client("cloudformation").describe_stacks(StackName=name)
     return {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
 
 
-def stacks(stack: Stack) -> set[str]:
-    described = stack.local.aws.client("cloudformation").describe_stacks()["Stacks"]
+def stacks(stack: StackClient) -> set[str]:
+    described = stack.aws.client("cloudformation").describe_stacks()["Stacks"]
     return {found["StackName"] for found in described}
 
 
-def cuts_out(stack: Stack, name: str) -> bool:
+def cuts_out(stack: StackClient, name: str) -> bool:
     """Whether a photo comes out of a stack of this name."""
     buckets = outputs(stack, name)
     stack.s3.put_object(Bucket=buckets["InputBucket"], Key="a.jpg", Body=photo())
@@ -74,7 +75,7 @@ def cuts_out(stack: Stack, name: str) -> bool:
 
 
 def test_sam_deploys_a_second_stack_beside_the_first_and_deletes_it(
-    stack: Stack, shell: Shell
+    stack: StackClient, shell: Shell
 ) -> None:
     shell.sam_deploy("by-sam")
     assert cuts_out(stack, "by-sam")
@@ -83,7 +84,7 @@ def test_sam_deploys_a_second_stack_beside_the_first_and_deletes_it(
     assert "by-sam" not in stacks(stack)
 
 
-def test_cloudformation_deploys_what_it_packaged(stack: Stack, shell: Shell) -> None:
+def test_cloudformation_deploys_what_it_packaged(stack: StackClient, shell: Shell) -> None:
     stack.s3.create_bucket(
         Bucket="packages",
         CreateBucketConfiguration={"LocationConstraint": stack.env["AWS_DEFAULT_REGION"]},
@@ -93,7 +94,7 @@ def test_cloudformation_deploys_what_it_packaged(stack: Stack, shell: Shell) -> 
     assert cuts_out(stack, "by-cli")
 
 
-def test_sam_shows_the_logs_and_invokes_a_function(stack: Stack, shell: Shell) -> None:
+def test_sam_shows_the_logs_and_invokes_a_function(stack: StackClient, shell: Shell) -> None:
     task = stack.ended(stack.upload(photo(), "logged-by-sam.jpg"))
 
     answer = shell.run(

@@ -42,7 +42,7 @@ def test_a_call_that_fails_was_carried_out_or_not(faulty: Account, carried_out: 
     assert bool(faulty.item(key)) is carried_out
 
 
-def test_only_the_caller_and_the_actions_of_a_rule_are_struck(faulty: Account) -> None:
+def test_only_the_caller_and_the_actions_of_a_rule_are_fired(faulty: Account) -> None:
     hand = faulty.outputs["Hand"]
     faulty.aws.set_faults([rule(caller="*NarrowHand*"), Rule(actions=["s3:*"], caller=hand)])
     assert put(faulty, uuid4().hex)[0] is None
@@ -84,7 +84,7 @@ def test_an_answer_is_delayed(faulty: Account) -> None:
 def test_a_schedule_s_ticks_are_lost(faulty: Account) -> None:
     faulty.aws.set_faults([Rule(actions=["deliver:aws.events"])])
     assert not faulty.ticks(1, seconds=3)
-    assert faulty.aws.report().struck[0] >= 2
+    assert faulty.aws.report().fired[0] >= 2
 
 
 def test_an_event_is_lost_or_comes_late(faulty: Account) -> None:
@@ -99,7 +99,7 @@ def test_an_event_is_lost_or_comes_late(faulty: Account) -> None:
     assert [body["detail"]["turn"] for body in bodies] == ["now", "late"]
 
 
-def test_the_report_counts_calls_and_strikes(faulty: Account) -> None:
+def test_the_report_counts_calls_and_fires(faulty: Account) -> None:
     faulty.aws.set_faults([rule(nth=2)])
     for _ in range(2):
         put(faulty, uuid4().hex)
@@ -108,7 +108,7 @@ def test_the_report_counts_calls_and_strikes(faulty: Account) -> None:
     calls = dict(report.calls)
     assert calls[Call(caller=faulty.outputs["Hand"], action="dynamodb:PutItem")] == 2
     assert calls[Call(caller="root", action="dynamodb:GetItem")] == 1
-    assert report.struck == {0: 1}
+    assert report.fired == {0: 1}
 
 
 def test_the_root_user_s_calls_are_spared(faulty: Account) -> None:

@@ -1,4 +1,4 @@
-"""What the vendor does not have: the faults and the books of this server."""
+"""What the vendor does not have: the faults and the billing of this server."""
 
 from datetime import datetime
 from typing import Annotated
@@ -18,7 +18,7 @@ router = APIRouter(
 )
 
 
-class BookEntry(BaseModel):
+class BilledTask(BaseModel):
     """An accepted task; `image` is its URL's path, `billed` in USD before any refund."""
 
     id: str
@@ -30,18 +30,18 @@ class BookEntry(BaseModel):
     created_at: datetime
 
 
-class Books(BaseModel):
+class Billing(BaseModel):
     """Every task the server accepted, oldest first, and the credits left, in USD."""
 
     balance: float
-    tasks: list[BookEntry]
+    tasks: list[BilledTask]
 
 
-@router.get("/_books")
-async def books(backend: BackendDep) -> Books:
+@router.get("/_billing")
+async def billing(backend: BackendDep) -> Billing:
     """Tell every accepted task and what it cost."""
     entries = [_entry(task) for task in backend.tasks.all()]
-    return Books(balance=float(backend.account.balance), tasks=entries)
+    return Billing(balance=float(backend.account.balance), tasks=entries)
 
 
 @router.get("/_faults")
@@ -59,8 +59,8 @@ async def set_faults(
     return backend.faults.report()
 
 
-def _entry(task: Task) -> BookEntry:
-    return BookEntry(
+def _entry(task: Task) -> BilledTask:
+    return BilledTask(
         id=task.id,
         model=task.model,
         image=image_path(task.request.image),

@@ -141,8 +141,8 @@ class Api:
                 await asyncio.sleep(0)
         return data
 
-    async def books(self) -> list[dict[str, Any]]:
-        tasks: list[dict[str, Any]] = (await self.client.get("/_books")).json()["tasks"]
+    async def billed_tasks(self) -> list[dict[str, Any]]:
+        tasks: list[dict[str, Any]] = (await self.client.get("/_billing")).json()["tasks"]
         return tasks
 
     async def balance(self) -> float:

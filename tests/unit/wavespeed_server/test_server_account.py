@@ -29,7 +29,7 @@ async def test_without_credits_a_submit_is_400_with_the_known_message() -> None:
                 "message": "Insufficient credits. Please top up your account to continue.",
             },
         )
-        assert len(await api.books()) == 1
+        assert len(await api.billed_tasks()) == 1
 
 
 async def test_both_price_endpoints_tell_the_models_price(api: Api) -> None:
@@ -72,7 +72,7 @@ async def test_the_plan_limits_the_images_of_each_clock_minute() -> None:
         assert (await api.submit()).status_code == 429
         api.clock.advance(seconds=1)
         assert (await api.submit()).status_code == 200
-        assert len(await api.books()) == 3
+        assert len(await api.billed_tasks()) == 3
 
 
 async def test_the_plan_limits_the_tasks_open_at_once() -> None:

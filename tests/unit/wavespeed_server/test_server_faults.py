@@ -32,23 +32,23 @@ async def test_a_refusal_asked_for_by_header_accepts_nothing(
 ) -> None:
     answer = await api.submit(fault=fault)
     assert (answer.status_code, answer.headers["content-type"]) == (status, kind)
-    assert await api.books() == []
+    assert await api.billed_tasks() == []
 
 
 async def test_a_gateway_timeout_can_come_with_the_task_accepted(api: Api) -> None:
     answer = await api.submit(fault="submit-accepted-gateway-timeout")
     assert answer.status_code == 504
-    (task,) = await api.books()
+    (task,) = await api.billed_tasks()
     await api.wait_for(task["id"], "completed")
 
 
 async def test_the_answer_to_an_accepted_submit_can_be_late(api: Api) -> None:
     answer = asyncio.create_task(api.submit(fault="submit-accepted-late=0.05"))
     async with asyncio.timeout(5):
-        while not (books := await api.books()):
+        while not (billed := await api.billed_tasks()):
             await asyncio.sleep(0)
     assert not answer.done()
-    assert (await answer).json()["data"]["id"] == books[0]["id"]
+    assert (await answer).json()["data"]["id"] == billed[0]["id"]
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "timeout", "deleted"])
@@ -59,7 +59,7 @@ async def test_a_task_can_end_in_every_terminal_status_and_is_refunded(
     data = await api.run(fault=fault)
     assert (data["status"], data["outputs"]) == (status, [])
     assert data["error"]
-    assert (await api.books())[0]["refunded"]
+    assert (await api.billed_tasks())[0]["refunded"]
 
 
 async def test_a_task_can_show_a_status_that_nobody_knows_and_complete(api: Api) -> None:
@@ -139,7 +139,7 @@ async def test_a_rule_of_the_server_fires_as_often_as_it_says(api: Api) -> None:
     path = f"/api/v3/predictions/{(await api.run())['id']}"
     assert [(await api.client.get(path)).status_code for _ in range(3)] == [500, 500, 200]
     (rule,) = (await api.client.get("/_faults")).json()
-    assert (rule["fault"], rule["struck"]) == ("result-server-error", 2)
+    assert (rule["fault"], rule["fired"]) == ("result-server-error", 2)
 
 
 async def test_a_rule_fires_only_images_whose_path_matches(api: Api) -> None:
@@ -189,7 +189,7 @@ def test_the_header_refuses_what_is_no_fault(value: str) -> None:
         parse_header(value)
 
 
-def struck(faults: Faults, paths: list[str]) -> dict[str, bool]:
+def fired(faults: Faults, paths: list[str]) -> dict[str, bool]:
     urls = {path: f"https://h.test{path}" for path in paths}
     return {p: faults.fires(Fault.TASK_FAILS, url, {}) is not None for p, url in urls.items()}
 
@@ -200,7 +200,7 @@ def test_chance_depends_on_seed_and_image_and_not_on_the_order_of_requests() -> 
     outcomes = []
     for seed, order in [(1, paths), (1, paths[::-1]), (2, paths)]:
         faults.replace([FaultRule(fault=Fault.TASK_FAILS, probability=0.5, seed=seed)])
-        outcomes.append(struck(faults, order))
+        outcomes.append(fired(faults, order))
     assert outcomes[0] == outcomes[1] != outcomes[2]
     assert 60 < sum(outcomes[0].values()) < 140
 

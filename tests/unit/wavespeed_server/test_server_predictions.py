@@ -104,7 +104,7 @@ async def test_the_alias_says_what_the_result_says(api: Api) -> None:
         ("GET", "/api/v3/webhook/secret"),
         ("POST", "/api/v3/media/uploads"),
         ("POST", "/api/v3/media/upload/binary"),
-        ("GET", "/_books"),
+        ("GET", "/_billing"),
         ("GET", "/_faults"),
         ("PUT", "/_faults"),
     ],
@@ -138,7 +138,7 @@ async def test_a_bad_submit_is_400_and_costs_nothing(api: Api, body: bytes) -> N
     assert answer.status_code == 400
     assert answer.json()["code"] == 400
     assert answer.json()["message"]
-    assert await api.books() == []
+    assert await api.billed_tasks() == []
 
 
 async def test_a_validation_error_names_the_field_and_not_its_content(api: Api) -> None:
@@ -259,7 +259,7 @@ async def test_base64_together_with_a_webhook_is_refused_in_the_known_form(api: 
         "error": "webhook callback does not support base64 output, "
         "please use the normal API to use base64 output"
     }
-    assert await api.books() == []
+    assert await api.billed_tasks() == []
 
 
 async def test_history_is_newest_first_in_pages_and_without_inputs(api: Api) -> None:
@@ -323,7 +323,7 @@ async def test_everything_of_a_task_expires_after_the_retention_time(api: Api) -
     assert (await api.client.get(f"/api/v3/predictions/{data['id']}")).status_code == 404
     history = await api.client.post("/api/v3/predictions", json={})
     assert history.json()["data"]["total"] == 0
-    assert [task["id"] for task in await api.books()] == [data["id"]]
+    assert [task["id"] for task in await api.billed_tasks()] == [data["id"]]
 
 
 async def test_the_oldest_outputs_go_when_they_take_too_much_room() -> None:
@@ -344,15 +344,15 @@ async def test_an_expired_base64_output_is_404_and_no_server_error() -> None:
 async def test_the_oldest_ended_tasks_go_when_there_are_too_many() -> None:
     async with serve(max_tasks=2) as api:
         ids = [(await api.run())["id"] for _ in range(3)]
-        assert [task["id"] for task in await api.books()] == ids[1:]
+        assert [task["id"] for task in await api.billed_tasks()] == ids[1:]
 
 
-async def test_the_books_name_every_accepted_task_without_the_urls_query(api: Api) -> None:
+async def test_the_billing_names_every_accepted_task_without_the_urls_query(api: Api) -> None:
     done = await api.run()
     failed = await api.run("https://images.test/b%C3%BC/a+b%20c.png?sig=1", fault="task-fails")
-    books = await api.books()
+    billed = await api.billed_tasks()
     facts = ("id", "image", "status", "billed", "refunded")
-    assert [tuple(task[fact] for fact in facts) for task in books] == [
+    assert [tuple(task[fact] for fact in facts) for task in billed] == [
         (done["id"], "/bucket/cat.jpg", "completed", 0.01, False),
         (failed["id"], "/bü/a+b c.png", "failed", 0.01, True),
     ]

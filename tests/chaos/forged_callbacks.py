@@ -12,15 +12,15 @@ from cutout.wavespeed.contract import (
     WEBHOOK_TIMESTAMP,
     sign_webhook,
 )
-from tests.chaos.ground import Ground
+from tests.chaos.stack import CampaignStack
 
 _BODY = b'{"id": "forged", "status": "completed", "outputs": ["http://127.0.0.1:1/x.png"]}'
 
 
-def knock(ground: Ground, path: str, dice: random.Random) -> str:
+def send_forged(stack: CampaignStack, path: str, rng: random.Random) -> str:
     """Send one callback that must be refused; what it was, and the answer's status."""
-    kind = dice.choice(["unsigned", "wrong secret", "stale", "too large"])
-    secret = "whsec_of_a_stranger" if kind == "wrong secret" else ground.webhook_secret
+    kind = rng.choice(["unsigned", "wrong secret", "stale", "too large"])
+    secret = "whsec_of_a_stranger" if kind == "wrong secret" else stack.webhook_secret
     sent = int(time.time()) - (3600 if kind == "stale" else 0)
     body = bytes(300_000) if kind == "too large" else _BODY
     headers = {
@@ -30,15 +30,15 @@ def knock(ground: Ground, path: str, dice: random.Random) -> str:
         WEBHOOK_SIGNATURE: sign_webhook(secret, "m1", sent, body),
     }
     answer = httpx.post(
-        ground.webhook_url + path,
+        stack.webhook_url + path,
         content=body,
         headers={} if kind == "unsigned" else headers,
         timeout=60,
-        verify=ground.trusted,
+        verify=stack.trusted,
     )
     return f"{kind}: {answer.status_code}"
 
 
-def let_in(knocks: Counter[str]) -> list[str]:
+def accepted(forged: Counter[str]) -> list[str]:
     """Those that were taken for the vendor's."""
-    return [what for what in knocks if what.endswith(" 200")]
+    return [what for what in forged if what.endswith(" 200")]

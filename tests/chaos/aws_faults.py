@@ -70,13 +70,13 @@ class Kill:
 
 
 @dataclass
-class Troubles:
-    """What AWS does in a campaign, and how often it did."""
+class AwsFaults:
+    """Which calls AWS fails in a campaign, and how often it did."""
 
     seed: int
     kills: tuple[Kill, ...]
     killed: list[Kill] = field(default_factory=list)
-    struck: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
 
     def start(self, aws: LocalAws, physical_name: Callable[[str], str]) -> None:
         names = {function: physical_name(function) for function, _ in CALLS_PER_UPLOAD}
@@ -85,10 +85,10 @@ class Troubles:
 
     def stop(self, aws: LocalAws) -> None:
         """Nothing fails from now on."""
-        for place, times in aws.report().struck.items():
+        for place, times in aws.report().fired.items():
             if place < len(self.kills):
                 self.killed.append(self.kills[place])
             else:
                 rule = AWS_RULES[place - len(self.kills)]
-                self.struck[f"{rule.actions[0].split(':')[0]} {rule.error}"] += times
+                self.fired[f"{rule.actions[0].split(':')[0]} {rule.error}"] += times
         aws.set_faults([])
