@@ -145,3 +145,25 @@ def test_a_bad_value_is_an_error_with_its_name(
 ) -> None:
     set_all(monkeypatch, SUBMIT | {name: value})
     assert errors_of(SubmitSettings, name) == [(name.lower(),)]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:5567", "http://localhost:1", "http://[::1]:1"])
+def test_the_vendor_may_be_reached_without_tls_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for name, value in (POLL | {"WAVESPEED_BASE_URL": url}).items():
+        monkeypatch.setenv(name, value)
+    assert PollSettings().wavespeed_base_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.wavespeed.ai", "http://127.0.0.1.evil.test", "http://localhost@evil.test", "api"],
+)
+def test_the_key_never_leaves_this_machine_in_clear(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for name, value in (POLL | {"WAVESPEED_BASE_URL": url}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match="must begin with https"):
+        PollSettings()

@@ -5,8 +5,9 @@ A missing or bad variable stops the function at its start with the variable's na
 
 from decimal import Decimal
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
 from cutout.domain.naming import OutputNaming
@@ -18,10 +19,17 @@ def _listed(value: object) -> object:
     return [item for item in value.split(",") if item] if isinstance(value, str) else value
 
 
+def _keeps_the_key_secret(base_url: str) -> str:
+    url = urlsplit(base_url)
+    if url.scheme != "https" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise ValueError("must begin with https://, for the API key goes there")
+    return base_url
+
+
 class WaveSpeedSettings(BaseSettings):
     """How to reach the vendor."""
 
-    wavespeed_base_url: str
+    wavespeed_base_url: Annotated[str, AfterValidator(_keeps_the_key_secret)]
     api_key_secret: str = Field(description="Name or ARN of the secret that holds the API key.")
 
 

@@ -100,3 +100,13 @@ def test_the_key_is_cached_for_five_minutes(
     assert key() == "old"
     pass_time(timedelta(seconds=2))
     assert key() == "new"
+
+
+@pytest.mark.parametrize("value", ['{"key": "wsk-1"}', '"wsk-1"', '["wsk-1"]', ' {"a":1}\n'])
+def test_a_key_that_the_console_made_json_of_is_named(
+    client: "SecretsManagerClient", put: Callable[[str], str], value: str
+) -> None:
+    put(value)
+    with pytest.raises(ApiKeyUnavailable, match="holds JSON; put the key itself") as caught:
+        ApiKey(client, NAME)()
+    assert "wsk-1" not in str(caught.value)

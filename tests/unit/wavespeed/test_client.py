@@ -1,3 +1,4 @@
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from cutout.domain.errors import (
     RateLimited,
     RequestRefused,
     Unauthorized,
+    VendorRedirects,
     VendorUnavailable,
     VendorUnreachable,
 )
@@ -153,7 +155,16 @@ SUBMIT_ERRORS: list[tuple[Reply, type[CutoutError]]] = [
     *((html(status), AnswerLost) for status in (500, 502, 503, 504)),
     (refusal(500, "internal error"), AnswerLost),
     (answer(envelope(None, 500, "internal error")), AnswerLost),
-    (httpx.Response(302, headers={"Location": f"{BASE}/elsewhere"}), AnswerLost),
+    *((refusal(status), AnswerLost) for status in (405, 408, 409, 410, 425, 451, 499)),
+    (answer(envelope(None, 409, "conflict")), AnswerLost),
+    *((refusal(status, "no"), RequestRefused) for status in (400, 402, 404, 413, 415, 422)),
+    *((answer(envelope(prediction(), status), status), AnswerLost) for status in (400, 429)),
+    (answer(envelope(prediction(), 400)), AnswerLost),
+    *(
+        (httpx.Response(status, headers={"Location": f"{BASE}/elsewhere"}), VendorRedirects)
+        for status in (301, 302, 303, 307, 308)
+    ),
+    (httpx.Response(302), VendorRedirects),
     (html(200), AnswerLost),
     (httpx.Response(200), AnswerLost),
     (answer(envelope(None)), AnswerLost),
@@ -197,6 +208,20 @@ def test_errors_of_a_submit_tell_neither_the_key_nor_the_url(
 def test_a_refusal_tells_the_vendors_reason(reply: Reply, said: str) -> None:
     with pytest.raises(RequestRefused, match=said):
         Vendor(reply).client.submit(IMAGE, OPTIONS)
+
+
+def test_a_redirect_is_named_and_the_key_stays_here() -> None:
+    vendor = Vendor(httpx.Response(301, headers={"Location": "https://b.test/x?token=hush"}))
+    with pytest.raises(VendorRedirects, match=r"redirects to https://b\.test/x") as caught:
+        vendor.client.submit(IMAGE, OPTIONS)
+    assert "hush" not in str(caught.value)
+    assert [request.url.host for request in vendor.requests] == ["api.wavespeed.test"]
+
+
+def test_a_result_that_redirects_says_so() -> None:
+    vendor = Vendor(httpx.Response(301, headers={"Location": "https://b.test/x"}))
+    with pytest.raises(VendorUnavailable, match=r"redirects to https://b\.test/x"):
+        vendor.client.result(ID)
 
 
 @pytest.mark.parametrize(
@@ -393,6 +418,65 @@ def test_a_failed_task_is_an_answer_and_no_error() -> None:
 @pytest.mark.parametrize("body", [prediction(code=5004), envelope(prediction(code=5004))])
 def test_a_task_code_does_not_end_a_task(body: Any) -> None:
     assert not Vendor(answer(body)).client.result(ID).status.ended
+
+
+@pytest.mark.parametrize("other", ["f" * 32, ID.upper(), ID + "0", ""])
+def test_a_result_is_taken_only_for_the_prediction_that_was_asked_for(other: str) -> None:
+    done = prediction(id=other, status="completed", outputs=["https://cdn.test/others.png"])
+    with pytest.raises(VendorUnavailable):
+        Vendor(answer(envelope(done))).client.result(ID)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"has_nsfw_contents": [None]},
+        {"has_nsfw_contents": "no"},
+        {"timings": {"inference": "123.4x"}},
+        {"timings": {"inference": 10**41}},
+        {"timings": {"inference": -1}},
+        {"timings": "fast"},
+        {"created_at": "yesterday"},
+        {"code": "E1"},
+        {"urls": []},
+        {"model": 7},
+        {"error": {"deep": [1, 2]}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("wrapped", [{"code": "E1"}, {"message": {"text": "ok"}}, {"message": 7}])
+def test_a_paid_result_is_not_refused_for_what_nothing_uses(
+    odd: dict[str, Any], wrapped: dict[str, Any]
+) -> None:
+    done = prediction(status="completed", outputs=["https://cdn.test/out.png"], **odd)
+    result = Vendor(answer(envelope(done) | wrapped)).client.result(ID)
+    assert (result.status, result.outputs) == (PredictionStatus.COMPLETED, done["outputs"])
+    assert result.timings.inference == 0
+
+
+def test_an_infinite_latency_is_none() -> None:
+    body = json.dumps(envelope(prediction(timings={"inference": float("inf")})))
+    vendor = Vendor(httpx.Response(200, content=body.replace("Infinity", "1e999")))
+    assert vendor.client.result(ID).timings.inference == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_is_bounded_however_it_is_packed(
+    monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr("cutout.wavespeed.client.MAX_ANSWER_BYTES", 10_000)
+    body = json.dumps(envelope(prediction(outputs=["x" * 20_000]))).encode()
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    sent = gzip.compress(body) if packed else body
+
+    def vendor(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(sent))
+
+    client = WaveSpeed(BASE, lambda: "wsk-1", httpx.MockTransport(vendor))
+    with pytest.raises(VendorUnavailable, match="too large"):
+        client.result(ID)
+    with pytest.raises(AnswerLost, match="too large"):
+        client.submit(IMAGE, OPTIONS)
 
 
 PASSING: list[Reply] = [

@@ -135,6 +135,11 @@ NOT_PUBLIC = [
     "2002:a9fe:a9fe::1",
     "64:ff9b::169.254.169.254",
     "64:ff9b::10.0.0.1",
+    "64:ff9b:1::10.0.0.1",
+    "::127.0.0.1",
+    "::169.254.169.254",
+    "fec0::1",
+    "4000::1",
 ]
 
 
@@ -237,8 +242,6 @@ def test_base64_comes_in_blocks_too(size: int) -> None:
     "broken",
     [
         "iVBORw0KGgo",
-        "iVBO Rw0KGgo=",
-        "iVBORw0KGgo=\n",
         "iVBORw0KGgo-",
         "iVBORw0KGgo=iVBORw0KGgo=",
         "====",
@@ -250,6 +253,37 @@ def test_base64_comes_in_blocks_too(size: int) -> None:
 def test_broken_base64_is_a_bad_output(broken: str) -> None:
     with pytest.raises(BadOutput, match="neither a URL nor base64"):
         decoded(broken)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aVZC\r\nT1J3\n",
+        " aVZCT1J3",
+        "data:image/png;base64,aVZC\nT1J3",
+        "DATA:image/png;charset=utf-8;BASE64,aVZCT1J3",
+    ],
+)
+def test_base64_may_come_in_lines_and_as_a_data_url(text: str) -> None:
+    assert b"".join(decoded(text)) == b"iVBORw"
+
+
+@pytest.mark.parametrize("url", [URL.replace("https", "HTTPS"), f" {URL}\n"])
+def test_a_url_is_known_by_its_scheme_in_any_case(url: str) -> None:
+    assert download(Host(found()), url) == b"png"
+
+
+def test_http_in_capitals_is_not_https_either() -> None:
+    host = Host(found())
+    with pytest.raises(OutputBlocked, match="is not https"):
+        download(host, "HTTP://cdn.test/out.png")
+    assert host.requests == []
+
+
+def test_a_host_is_named_without_what_could_be_a_secret() -> None:
+    with pytest.raises(OutputBlocked) as caught:
+        download(Host(found()), f"https://{'a' * 60}.test/out.png", Resolver("10.0.0.1"))
+    assert str(caught.value) == f"the output's host {'a' * 60}.test is not a public address"
 
 
 def test_base64_that_breaks_late_is_a_bad_output_midway() -> None:

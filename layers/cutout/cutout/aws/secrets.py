@@ -31,6 +31,10 @@ class ApiKey:
                 f"the secret {self._secret_id} cannot be read; check its name and its value"
             ) from error
         key = str(value).strip()  # keys piped into the secret often end in a newline
+        if key.startswith(("{", "[", '"')):  # the console's form makes JSON of it
+            raise ApiKeyUnavailable(
+                f"the secret {self._secret_id} holds JSON; put the key itself into it as plain text"
+            )
         if isinstance(value, bytes) or not _KEY.fullmatch(key):
             raise ApiKeyUnavailable(
                 f"the secret {self._secret_id} holds no API key; put the key into it as plain text"

@@ -14,6 +14,7 @@ CutoutError
 │   ├── Unauthorized
 │   ├── ApiKeyUnavailable
 │   ├── OverBudget
+│   ├── VendorRedirects
 │   └── VendorUnreachable
 ├── AnswerLost              the request was sent and nobody knows whether it was accepted
 ├── VendorUnavailable       a question to the vendor got no usable answer; asking again is free
@@ -117,6 +118,12 @@ class ApiKeyUnavailable(NotNow):
 
 class OverBudget(NotNow):
     """The day's budget is spent."""
+
+
+class VendorRedirects(NotNow):
+    """The vendor's base URL leads elsewhere, where the API key is not sent."""
+
+    wait_seconds = 900
 
 
 class VendorUnreachable(NotNow):

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from cutout.domain.errors import (
@@ -20,21 +20,41 @@ from cutout.domain.errors import (
     RateLimited,
     RequestRefused,
     Unauthorized,
+    VendorRedirects,
     VendorUnavailable,
     VendorUnreachable,
 )
 from cutout.domain.options import Options
-from cutout.wavespeed.contract import Prediction, Price, PriceRequest, SubmitRequest, WebhookSecret
+from cutout.wavespeed.contract import (
+    Answer,
+    Prediction,
+    Price,
+    PriceRequest,
+    SubmitRequest,
+    VendorText,
+    WebhookSecret,
+    or_default,
+)
+from cutout.wavespeed.texts import scrubbed
 
 # A TCP connection that takes longer than 5 s will not come; a submit answers in a second or two,
 # 30 s is for a vendor in trouble; writes are small; the pool is never shared.
 _TIMEOUT = httpx.Timeout(connect=5, read=30, write=10, pool=5)
 # The vendor's own wait in sync mode ends after about 90 s.
 _SYNC_TIMEOUT = httpx.Timeout(connect=5, read=100, write=10, pool=5)
+# The submit costs money, and a connection that was kept may have died unnoticed, while Lambda had
+# the function frozen for one. Polls are further apart than httpx keeps connections anyway.
+_FRESH_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+# An answer is in memory twice while it is parsed, which has to fit into the function; of this, 96
+# MiB of PNG are left with base64 output.
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _READ_ATTEMPTS = 3
 _MAX_RETRY_AFTER = 900
+_UNKNOWN = "whether it was accepted is unknown"
 # Nothing has left this machine when one of these is raised.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# A request that is answered so was not taken; that is not certain of any other answer.
+_REFUSALS = {400, 402, 404, 413, 415, 422}
 
 
 class _Bearer(httpx.Auth):
@@ -62,7 +82,9 @@ class WaveSpeed:
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + "/api/v3/",
             auth=_Bearer(api_key),
+            headers={"Accept-Encoding": "identity"},  # a compressed answer could hide a bomb
             timeout=_TIMEOUT,
+            limits=_FRESH_CONNECTIONS,
             transport=transport,
         )
 
@@ -81,7 +103,8 @@ class WaveSpeed:
             enable_sync_mode=options.sync,
         )
         try:
-            response = self._http.post(
+            reply = self._ask(
+                "POST",
                 options.model,
                 json=body.model_dump(exclude_defaults=True),
                 params={"webhook": webhook_url} if webhook_url else None,
@@ -90,17 +113,12 @@ class WaveSpeed:
         except _NEVER_SENT as error:
             raise VendorUnreachable(f"the submit {_happened(error)}") from error
         except httpx.HTTPError as error:
-            raise AnswerLost(
-                f"the submit {_happened(error)}; whether it was accepted is unknown"
-            ) from error
-        reply = _Reply.of(response)
-        _refuse(reply)
-        try:
-            return Prediction.model_validate(reply.data)
-        except ValidationError as error:
-            raise AnswerLost(
-                "the submit was answered without a prediction; whether it was accepted is unknown"
-            ) from error
+            raise AnswerLost(f"the submit {_happened(error)}; {_UNKNOWN}") from error
+        prediction = reply.prediction()
+        _refuse(reply, prediction)
+        if prediction is None:
+            raise AnswerLost(f"the submit was answered without a prediction; {_UNKNOWN}")
+        return prediction
 
     def result(self, prediction_id: str) -> Prediction:
         """Ask how a prediction stands, once: whoever needs the result asks again anyway.
@@ -110,10 +128,12 @@ class WaveSpeed:
         reply = self._read_once(f"predictions/{prediction_id}/result")
         if reply.code == HTTPStatus.NOT_FOUND:
             raise PredictionNotFound(f"the vendor did not find prediction {prediction_id}")
-        try:
-            return Prediction.model_validate(reply.data)
-        except ValidationError as error:
-            raise VendorUnavailable("the vendor's answer has no prediction") from error
+        prediction = reply.prediction()
+        if prediction is None:
+            raise VendorUnavailable("the vendor's answer has no prediction")
+        if prediction.id != prediction_id:
+            raise VendorUnavailable("the vendor's answer is about another prediction")
+        return prediction
 
     def webhook_secret(self) -> str:
         """The secret that webhooks are signed with. Raises as `result` does."""
@@ -143,14 +163,25 @@ class WaveSpeed:
 
     def _read_once(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
         try:
-            response = self._http.request(method, path, **more)
+            reply = self._ask(method, path, **more)
         except httpx.HTTPError as error:
             raise VendorUnavailable(f"the request {_happened(error)}") from error
-        reply = _Reply.of(response)
         _refuse_credentials_and_pace(reply)
+        if reply.redirects_to:
+            raise VendorUnavailable(f"the vendor's base URL redirects to {reply.redirects_to}")
         if reply.code != HTTPStatus.NOT_FOUND and reply.code >= HTTPStatus.BAD_REQUEST:
             raise VendorUnavailable(f"the vendor answered {reply.code}")
         return reply
+
+    def _ask(self, method: str, path: str, **more: Any) -> "_Reply":
+        """Raises httpx's errors, also for an answer that is too large to be one."""
+        with self._http.stream(method, path, **more) as response:
+            content = bytearray()
+            for block in response.iter_bytes():
+                content += block
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise httpx.DecodingError(f"more than {MAX_ANSWER_BYTES} bytes")
+            return _Reply.of(response, content)
 
 
 def _happened(error: httpx.HTTPError) -> str:
@@ -159,17 +190,19 @@ def _happened(error: httpx.HTTPError) -> str:
         what = "could not connect to the vendor"
     elif isinstance(error, httpx.TimeoutException):
         what = "timed out"
+    elif isinstance(error, httpx.DecodingError):
+        what = "had an answer that is too large or cannot be unpacked"
     else:
         what = "failed: the connection to the vendor broke"
     return f"{what} ({type(error).__name__})"
 
 
-class _Envelope(BaseModel):
+class _Envelope(Answer):
     """What an answer is wrapped in, if it is; nulls stand for nothing."""
 
-    code: int | None = None
-    message: str | None = None
-    error: Any = None
+    code: Annotated[int | None, or_default(None)] = None
+    message: VendorText = ""
+    error: VendorText = ""
     data: Any = None
     id: Any = None  # only a prediction without an envelope has it here
 
@@ -179,27 +212,39 @@ class _Reply:
     """A response, parsed once, for it may hold a whole image.
 
     `code` is the status that counts, `data` the answer without its envelope, `message` the reason
-    of a refusal.
+    of a refusal, `key` the one that was asked with.
     """
 
     code: int
     message: str
     data: Any
     retry_after: int | None
+    redirects_to: str
+    key: str
 
     @classmethod
-    def of(cls, response: httpx.Response) -> Self:
+    def of(cls, response: httpx.Response, content: bytearray) -> Self:
+        key = response.request.headers["Authorization"].removeprefix("Bearer ")
         try:
-            body = from_json(response.content)
-            envelope = _Envelope.model_validate(body)
+            body = from_json(content)
+            envelope = _Envelope.model_validate(body, context=key)
         except ValueError:  # gateways answer in HTML, which says nothing
             body, envelope = None, _Envelope()
         return cls(
             code=_code(response, envelope),
-            message=envelope.message or str(envelope.error or "no reason given"),
+            message=envelope.message or envelope.error or "no reason given",
             data=body if envelope.data is None else envelope.data,
             retry_after=_retry_after(response),
+            redirects_to=_redirects_to(response, key),
+            key=key,
         )
+
+    def prediction(self) -> Prediction | None:
+        """The prediction that it holds, if any."""
+        try:
+            return Prediction.model_validate(self.data, context=self.key)
+        except ValidationError:
+            return None
 
 
 def _code(response: httpx.Response, envelope: _Envelope) -> int:
@@ -212,17 +257,21 @@ def _code(response: httpx.Response, envelope: _Envelope) -> int:
     return envelope.code
 
 
-def _refuse(reply: _Reply) -> None:
-    """Raise what a refused submit means; a 5xx leaves open whether it was accepted."""
+def _refuse(reply: _Reply, prediction: Prediction | None) -> None:
+    """Raise what a submit that was not accepted means, and what leaves that open."""
+    if prediction and reply.code >= HTTPStatus.BAD_REQUEST:
+        raise AnswerLost(f"the submit was answered with {reply.code} and a prediction; {_UNKNOWN}")
     _refuse_credentials_and_pace(reply)
-    if reply.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise AnswerLost(
-            f"the submit was answered with {reply.code}; whether it was accepted is unknown"
+    if reply.redirects_to:
+        raise VendorRedirects(
+            f"the vendor's base URL redirects to {reply.redirects_to}; set WaveSpeedBaseUrl to that"
         )
-    if reply.code >= HTTPStatus.BAD_REQUEST and "insufficient credits" in reply.message.lower():
+    if reply.code in _REFUSALS and "insufficient credits" in reply.message.lower():
         raise InsufficientCredits("the WaveSpeed account is out of credits; top it up")
-    if reply.code >= HTTPStatus.BAD_REQUEST:
+    if reply.code in _REFUSALS:
         raise RequestRefused(f"the vendor refused the request ({reply.code}): {reply.message}")
+    if reply.code >= HTTPStatus.BAD_REQUEST:
+        raise AnswerLost(f"the submit was answered with {reply.code}; {_UNKNOWN}")
 
 
 def _refuse_credentials_and_pace(reply: _Reply) -> None:
@@ -232,6 +281,12 @@ def _refuse_credentials_and_pace(reply: _Reply) -> None:
         )
     if reply.code == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited("the vendor's rate limit is reached", reply.retry_after)
+
+
+def _redirects_to(response: httpx.Response, key: str) -> str:
+    """Where a 3xx leads, empty for other answers."""
+    location = scrubbed(response.headers.get("Location", ""), key) or "nowhere"
+    return location if response.is_redirect else ""
 
 
 def _retry_after(response: httpx.Response) -> int | None:

@@ -2,17 +2,30 @@
 
 The local server speaks the rest too: `cutout_local/wavespeed/contract.py`.
 
-Answers of the live API vary (null lists, objects where strings are documented, unknown statuses),
-so parsing is tolerant; what the models give out is always the documented form.
+Answers of the live API vary (null lists, objects where strings are documented, unknown statuses).
+What decides (id, status, outputs, price, secret) is parsed strictly, everything else reads as
+empty where it makes no sense; what the models give out is always the documented form.
 Source: https://wavespeed.ai/docs and the model page of `wavespeed-ai/image-background-remover`.
 """
 
 import hmac
 from datetime import UTC, datetime
 from enum import StrEnum
+from reprlib import Repr
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from cutout.wavespeed.texts import scrubbed
 
 WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
@@ -50,61 +63,94 @@ _ENDED = {
 }
 
 
+_LONGEST_MS = 7 * 24 * 3600 * 1000  # the vendor forgets a prediction after a week
+
+
 def or_empty(value: Any) -> Any:
     """A list that may come as null."""
     return [] if value is None else value
 
 
-def _output(value: Any) -> Any:
-    return value.get("url") if isinstance(value, dict) else value
+def _outputs(value: Any) -> Any:
+    """A list that may come as null, or as its one item; items may be objects."""
+    items = value if isinstance(value, list) else or_empty(value and [value])
+    return [item.get("url") if isinstance(item, dict) else item for item in items]
 
 
 def _whole(value: Any) -> Any:
     return round(value) if isinstance(value, float) else value or 0
 
 
-def _error_text(value: Any) -> Any:
+def _words(value: Any) -> str:
+    """What a text says that may come as an object; of others, what is in them, in short."""
     if isinstance(value, dict):
-        return str(value.get("message") or value.get("error") or value)
-    return value or ""
+        value = value.get("message") or value.get("error") or value
+    return value if isinstance(value, str) else _in_short.repr(value) if value else ""
+
+
+_in_short = Repr()
+_in_short.maxstring = _in_short.maxother = 1000
+
+
+def _vendor_text(value: Any, info: ValidationInfo) -> str:
+    return scrubbed(_words(value), info.context or "")
+
+
+def or_default(default: Any) -> WrapValidator:
+    """For what decides nothing: a value that makes no sense is none."""
+
+    def read(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except (ValueError, OverflowError):  # the latter from rounding the infinite
+            return default
+
+    return WrapValidator(read)
 
 
 def _aware(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-Output = Annotated[str, BeforeValidator(_output)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
 """A point in time; without a zone it is read as UTC."""
+VendorText = Annotated[str, BeforeValidator(_vendor_text)]
+"""Words of the vendor's, scrubbed; the validation's context is the key to keep out of them."""
 
 
-class Links(BaseModel):
+class Answer(BaseModel):
+    """Of the vendor: what is wrong with it is told without what it says, which may be a secret."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class Links(Answer):
     """Where to ask for the result."""
 
     get: str = ""
 
 
-class Timings(BaseModel):
+class Timings(Answer):
     """How long the model ran, in milliseconds."""
 
-    inference: Annotated[int, BeforeValidator(_whole)] = 0
+    inference: Annotated[
+        int, Field(ge=0, le=_LONGEST_MS), BeforeValidator(_whole), or_default(0)
+    ] = 0
 
 
-class Prediction(BaseModel):
+class Prediction(Answer):
     """One task at the vendor: what the submit, the result and the webhook carry."""
 
-    id: str
-    model: str = ""
+    id: str = Field(pattern=r"^[\w.-]{1,128}$")
+    model: Annotated[str, or_default("")] = ""
     status: PredictionStatus
-    outputs: Annotated[list[Output], BeforeValidator(or_empty)] = Field(default_factory=list)
-    urls: Annotated[Links, BeforeValidator(lambda v: v or {})] = Links()
-    has_nsfw_contents: Annotated[list[bool], BeforeValidator(or_empty)] = Field(
-        default_factory=list
-    )
-    created_at: Moment | None = None
-    error: Annotated[str, BeforeValidator(_error_text)] = ""
-    code: int | None = None
-    timings: Annotated[Timings, BeforeValidator(lambda v: v or {})] = Timings()
+    outputs: Annotated[list[str], BeforeValidator(_outputs)] = Field(default_factory=list)
+    urls: Annotated[Links, or_default(Links())] = Links()
+    has_nsfw_contents: Annotated[list[bool], or_default([])] = Field(default_factory=list)
+    created_at: Annotated[Moment | None, or_default(None)] = None
+    error: VendorText = ""
+    code: Annotated[int | None, or_default(None)] = None
+    timings: Annotated[Timings, or_default(Timings())] = Timings()
 
 
 class SubmitRequest(BaseModel):
@@ -122,17 +168,27 @@ class PriceRequest(BaseModel):
     inputs: dict[str, Any] = Field(default_factory=dict)
 
 
-class Price(BaseModel):
+def _usd(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a price is a number")  # noqa: TRY004 (pydantic wants ValueErrors)
+    return value
+
+
+Usd = Annotated[float, BeforeValidator(_usd), Field(ge=0.000_001, le=100, allow_inf_nan=False)]
+"""A price; the budget counts in millionths, and no image costs more than PricePerImage may be."""
+
+
+class Price(Answer):
     """What one call costs, before and after the account's discount."""
 
-    model_id: str = ""
-    price: float
-    discounted_price: float | None = None
-    discount_rate: float | None = None
-    currency: str = "USD"
+    model_id: Annotated[str, or_default("")] = ""
+    price: Usd
+    discounted_price: Usd | None = None
+    discount_rate: Annotated[float | None, or_default(None)] = None
+    currency: Annotated[str, or_default("USD")] = "USD"
 
 
-class WebhookSecret(BaseModel):
+class WebhookSecret(Answer):
     """The key that webhooks are signed with, `whsec_` in front."""
 
     secret: str = Field(min_length=len("whsec_") + 1)  # anybody can sign with an empty key

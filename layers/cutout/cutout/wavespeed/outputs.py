@@ -7,6 +7,7 @@ exception is the host of the configured API base URL. The API key is never sent.
 
 import base64
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Generator
 from http import HTTPStatus
@@ -14,11 +15,18 @@ from http import HTTPStatus
 import httpx
 
 from cutout.domain.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
+from cutout.wavespeed.texts import scrubbed
 
 BLOCK_BYTES = 256 * 1024
 # Outputs come from a CDN: slow first bytes are normal, a minute without any is not.
 _TIMEOUT = httpx.Timeout(connect=5, read=60, write=10, pool=5)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+# All that IANA has given out: not the obsolete forms of private ones, ::127.0.0.1 and fec0::1.
+# https://www.iana.org/assignments/ipv6-address-space
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_IS_URL = re.compile(r"https?://", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+_BLANK = re.compile(r"\s")
 _GONE = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
 Resolve = Callable[[str, int], str]
@@ -53,14 +61,15 @@ class _PublicHosts(httpx.BaseTransport):
         return self._inner.handle_request(pinned)
 
     def _public_address(self, url: httpx.URL) -> str:
+        host = f"the output's host {scrubbed(url.host)}"
         try:
             address = self._resolve(url.host, url.port or 443)
         except OSError as error:
-            raise OutputUnavailable(f"the output's host {url.host} was not found") from error
+            raise OutputUnavailable(f"{host} was not found") from error
         except UnicodeError as error:  # of the codec that makes ASCII of host names
-            raise BadOutput(f"the output's host {url.host} is not a valid host name") from error
+            raise BadOutput(f"{host} is not a valid host name") from error
         if not _is_public(address):
-            raise OutputBlocked(f"the output's host {url.host} is not a public address")
+            raise OutputBlocked(f"{host} is not a public address")
         return address
 
 
@@ -88,8 +97,8 @@ class Outputs:
 
         Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`, also midway.
         """
-        is_url = output.startswith(("https://", "http://"))
-        yield from self._download(output) if is_url else _decoded(output)
+        output = output.strip()
+        yield from self._download(output) if _IS_URL.match(output) else _decoded(output)
 
     def _download(self, url: str) -> Generator[bytes]:
         try:
@@ -105,8 +114,11 @@ class Outputs:
 
 
 def _decoded(text: str) -> Generator[bytes]:
-    """Bare base64 as the vendor sends it; a `data:` prefix is tolerated."""
-    start = text.index(",") + 1 if text.startswith("data:") and "," in text else 0
+    """Bare base64 as the vendor sends it; a `data:` prefix and line breaks are tolerated."""
+    prefix = _DATA_URL.match(text)
+    start = prefix.end() if prefix else 0
+    if _BLANK.search(text, start):
+        text, start = _BLANK.sub("", text[start:]), 0
     block = BLOCK_BYTES // 3 * 4
     try:
         for position in range(start, len(text), block):
@@ -119,6 +131,8 @@ def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         ip = _embedded(ip) or ip
+    if isinstance(ip, ipaddress.IPv6Address) and ip not in _GLOBAL_UNICAST:
+        return False
     return ip.is_global and not ip.is_multicast
 
 

@@ -14,10 +14,14 @@ MAX_AGE = timedelta(hours=1)
 
 @dataclass
 class Prices:
-    """Asks for a model's price once an hour; `fallback` (USD) stands in when there is no answer."""
+    """Asks for a model's price once an hour.
+
+    `least` (USD) is what the operator says: it stands in when there is no answer, and no answer
+    goes below it, for the day's budget must not hang on the vendor's word alone.
+    """
 
     wavespeed: WaveSpeed
-    fallback: Decimal
+    least: Decimal
     clock: Callable[[], datetime]
     _known: dict[str, tuple[Decimal, datetime]] = field(default_factory=dict)
 
@@ -33,10 +37,10 @@ class Prices:
             price = self.wavespeed.price(model)
         except (VendorUnavailable, RateLimited) as error:
             logger.warning(
-                "the price could not be read, the fallback is used",
+                "the price could not be read, PricePerImage is used",
                 reason=str(error),
-                fallback=str(self.fallback),
+                price_per_image=str(self.least),
             )
-            return self.fallback
+            return self.least
         paid = price.price if price.discounted_price is None else price.discounted_price
-        return Decimal(str(paid))
+        return max(Decimal(str(paid)), self.least)
