@@ -29,7 +29,7 @@ def deploy(aws: LocalAws, build: Path, stack: str, parameters: Mapping[str, str]
     try:
         request = {
             "StackName": stack,
-            "TemplateBody": _package(aws, build / "template.yaml"),
+            "TemplateURL": _package(aws, build / "template.yaml"),
             "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
@@ -41,7 +41,7 @@ def deploy(aws: LocalAws, build: Path, stack: str, parameters: Mapping[str, str]
 
 
 def _package(aws: LocalAws, template: Path) -> str:
-    """The template (JSON) with its folders and files in a bucket, as `sam package` puts them."""
+    """The URL of the template (JSON), in a bucket with its files, as `sam deploy` does it."""
     s3 = aws.client("s3")
     with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -53,7 +53,8 @@ def _package(aws: LocalAws, template: Path) -> str:
             key = f"{name}-{sha256(body).hexdigest()}"  # another one is what makes an update
             s3.put_object(Bucket=_BUCKET, Key=key, Body=body)
             properties[uri] = f"s3://{_BUCKET}/{key}"
-    return json.dumps(document, default=str)
+    s3.put_object(Bucket=_BUCKET, Key="template.json", Body=json.dumps(document, default=str))
+    return f"{aws.endpoint_url}/{_BUCKET}/template.json"
 
 
 def _artifact(path: Path) -> bytes:

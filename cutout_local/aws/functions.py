@@ -114,8 +114,7 @@ def environment(config: Mapping[str, Any], folder: str, runtime_api_port: int) -
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config["MemorySize"]),
         "AWS_LAMBDA_FUNCTION_VERSION": config["Version"],
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_FORMAT": logging.get("LogFormat", "Text"),
-        "AWS_LAMBDA_LOG_LEVEL": logging.get("ApplicationLogLevel", "INFO"),
+        **_log_settings(logging),
         "AWS_LAMBDA_LOG_GROUP_NAME": logging.get(
             "LogGroup", f"/aws/lambda/{config['FunctionName']}"
         ),
@@ -128,6 +127,16 @@ def environment(config: Mapping[str, Any], folder: str, runtime_api_port: int) -
         "CUTOUT_PYTHON": sys.executable,
         "_HANDLER": config["Handler"],
     }
+
+
+def _log_settings(logging: Mapping[str, str]) -> dict[str, str]:
+    """Only lines in Lambda's own JSON format have a level that it filters by.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    """
+    log_format = logging.get("LogFormat", "Text")
+    level = {"AWS_LAMBDA_LOG_LEVEL": logging.get("ApplicationLogLevel", "INFO")}
+    return {"AWS_LAMBDA_LOG_FORMAT": log_format} | (level if log_format == "JSON" else {})
 
 
 def _layers(config: Mapping[str, Any]) -> list[str]:

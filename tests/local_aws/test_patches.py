@@ -55,6 +55,11 @@ def stays_aborted(aws: Account) -> bool:
     return bool(aws.ended(execution)["status"] == "ABORTED")
 
 
+@patch("alarms on expressions")
+def alarm_is_made(aws: Account) -> bool:
+    return bool(aws.outputs["Rate"])
+
+
 @patch("calls by role")
 def role_binds_an_execution(aws: Account) -> bool:
     update = aws.update(uuid4().hex, {"UpdateExpression": "SET kind = id"}, End=True)
