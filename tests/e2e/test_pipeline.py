@@ -215,7 +215,7 @@ def test_the_logs_tell_the_task_and_no_secret(stack: StackClient) -> None:
     upload = stack.upload(photo(), "logged.jpg")
     task = stack.ended(upload)
 
-    groups = ("/cutout/submit", "/cutout/poll")
+    groups = ("/aws/lambda/cutout/submit", "/aws/lambda/cutout/poll")
     logged = "".join(
         event["message"]
         for group in groups

@@ -27,9 +27,15 @@ class Shell:
         )
         self.home = home
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, typed: str = "") -> str:
         done = subprocess.run(
-            command, env=self._env, cwd=self.home, capture_output=True, text=True, check=False
+            command,
+            env=self._env,
+            cwd=self.home,
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -45,7 +51,7 @@ class Shell:
         files = ("--template-file", template, "--output-template-file", packaged)
         self.run(*aws, "package", *files, "--s3-bucket", bucket)
         capabilities = ("--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")
-        where = ("--template-file", packaged, "--stack-name", name)
+        where = ("--template-file", packaged, "--stack-name", name, "--s3-bucket", bucket)
         self.run(*aws, "deploy", *where, *capabilities, *self._parameters)
 
 
@@ -82,6 +88,16 @@ def test_sam_deploys_a_second_stack_beside_the_first_and_deletes_it(
 
     shell.run("sam", "delete", "--stack-name", "by-sam", "--no-prompts")
     assert "by-sam" not in stacks(stack)
+
+
+def test_a_guided_deployment_with_every_default_taken_makes_the_stack(
+    stack: StackClient, shell: Shell
+) -> None:
+    template = ("--template-file", str(BUILD / "template.yaml"))
+    shell.run("sam", "deploy", "--guided", *template, typed="\n" * 200)
+
+    assert outputs(stack, "sam-app")["InputBucket"]
+    shell.run("sam", "delete", "--stack-name", "sam-app", "--no-prompts")
 
 
 def test_cloudformation_deploys_what_it_packaged(stack: StackClient, shell: Shell) -> None:

@@ -12,7 +12,6 @@ import pytest
 from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.domain.tasks import Status
 from cutout.settings import BackstopSettings, PollSettings, SubmitSettings, WebhookSettings
 from cutout.submit import Submitter
 from cutout.wavespeed import client
@@ -115,7 +114,7 @@ def test_every_bucket_and_queue_refuses_plain_http() -> None:
         statements = policy["PolicyDocument"]["Statement"]
         denied = [s for s in statements if s["Effect"] == "Deny"]
         assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": False}}
-    assert len(policies) == 4
+    assert len(policies) == 5
 
 
 def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
@@ -126,15 +125,6 @@ def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
                 assert "*" not in json.dumps(actions)
                 if statement["Resource"] == "*":
                     assert statement["Sid"] in {"Trace", "DeliverLogs", "WakeTheWaitLoop"}
-
-
-def test_an_alarm_watches_a_metric_that_exists() -> None:
-    emitted = {f"Tasks{status.capitalize()}" for status in Status}
-    from_aws = {"ApproximateNumberOfMessagesVisible", "ExecutionsFailed"}
-
-    for alarm in resources("AWS::CloudWatch::Alarm").values():
-        known = emitted if alarm["Namespace"] == "Cutout" else from_aws
-        assert alarm["MetricName"] in known
 
 
 def test_what_counts_an_uncertain_task_is_what_its_alarm_reads() -> None:
@@ -202,6 +192,83 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
     adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}
     assert adapters == set(services)
     assert all(prefix in role for prefix in services.values())
+
+
+def test_every_role_has_the_permissions_boundary() -> None:
+    boundary = {
+        "Fn::If": [
+            "HasPermissionsBoundary",
+            {"Ref": "PermissionsBoundaryArn"},
+            {"Ref": "AWS::NoValue"},
+        ]
+    }
+
+    for name, role in resources("AWS::IAM::Role").items():
+        assert role["PermissionsBoundary"] == boundary, name
+
+
+def test_a_role_that_reads_a_secret_or_a_bucket_may_use_its_key() -> None:
+    """With keys of the operator's own; S3 wants `Decrypt` for multipart uploads too."""
+    policies = resources("AWS::IAM::Policy")
+    roles = {
+        name: json.dumps(role["Policies"]) for name, role in resources("AWS::IAM::Role").items()
+    }
+
+    for policy, action in (
+        ("InputKeyPolicy", "s3:GetObject"),
+        ("OutputKeyPolicy", "s3:PutObject"),
+        ("SecretKeyPolicy", "secretsmanager:GetSecretValue"),
+    ):
+        users = {name for name, statements in roles.items() if f'"{action}"' in statements}
+        assert {name for name in roles if name in json.dumps(policies[policy]["Roles"])} == users
+        (statement,) = policies[policy]["PolicyDocument"]["Statement"]
+        assert "kms:Decrypt" in statement["Action"]
+        assert statement["Condition"]["StringEquals"]["kms:ViaService"]
+
+
+def test_only_what_is_under_the_prefix_can_be_read() -> None:
+    roles = json.dumps(resources("AWS::IAM::Role"))
+
+    assert "${Bucket}/${InputPrefix}*" in roles
+    for role in resources("AWS::IAM::Role").values():
+        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
+            if "s3:GetObject" in statement["Action"]:
+                assert statement["Resource"]["Fn::Sub"][0].endswith("/${InputPrefix}*")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "allowed"),
+    [
+        ("WaveSpeedBaseUrl", "https://api.example.com", True),
+        ("WaveSpeedBaseUrl", "http://127.0.0.1:8080", True),
+        ("WaveSpeedBaseUrl", "http://api.wavespeed.ai", False),
+        ("WaveSpeedBaseUrl", "http://localhost.example.com", False),
+        (
+            "ApiKeySecretArn",
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a/b-AbCdEf",
+            True,
+        ),
+        ("ApiKeySecretArn", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a/b", False),
+        ("InputKmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/12ab-34cd", True),
+        ("InputKmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:alias/mine", False),
+        ("NotificationEmail", "ops@example.com", True),
+        ("NotificationEmail", "ops", False),
+    ],
+)
+def test_a_parameter_takes_what_works_and_refuses_what_does_not(
+    parameter: str, value: str, allowed: bool
+) -> None:
+    pattern = template()["Parameters"][parameter]["AllowedPattern"]
+
+    assert (re.fullmatch(pattern, value) is not None) is allowed
+
+
+def test_lambda_does_not_filter_what_powertools_writes() -> None:
+    """With LogFormat JSON it would, by a level of its own, and LogLevel would do nothing."""
+    variables = template()["Globals"]["Function"]
+
+    assert variables["LoggingConfig"] == {"LogFormat": "Text"}
+    assert variables["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
 
 
 def test_with_the_webhook_off_nothing_of_it_exists() -> None:

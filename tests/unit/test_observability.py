@@ -1,5 +1,6 @@
 import json
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cutout import observability
 from cutout.domain.tasks import Status
+from tests.support.factories import NOON, make_task
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 SECRET_URL = "https://cdn.test/output.png?signature=secret"
@@ -37,6 +39,19 @@ def test_a_task_is_counted_under_its_status(
     observability.count_task(status)
     name = "Tasks" + status.value.title()
     assert metrics(capsys) == [("Cutout", {"service": "cutout-test"}, name, 1.0)]
+
+
+def test_a_wait_is_counted_by_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    observability.count_wait("over_budget")
+    by = {"service": "cutout-test", "code": "over_budget"}
+    assert metrics(capsys) == [("Cutout", by, "TasksWaiting", 1.0)]
+
+
+def test_a_completed_task_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    saved = {Status.COMPLETED: NOON + timedelta(seconds=90)}
+    observability.measure_completed(make_task(created_at=NOON, entered_at=saved, polls=4))
+    by = {"service": "cutout-test"}
+    assert metrics(capsys) == [("Cutout", by, "TaskSeconds", 90), ("Cutout", by, "TaskPolls", 4)]
 
 
 def alarm(name: str) -> dict[str, Any]:

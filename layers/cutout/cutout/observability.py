@@ -8,7 +8,7 @@ import logging
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from cutout.domain.tasks import Status
+from cutout.domain.tasks import Status, Task
 
 logger = Logger()
 # httpx logs each request's URL at INFO, and an output's URL is a secret while it is served;
@@ -20,4 +20,19 @@ for chatty in ("httpx", "botocore"):
 def count_task(status: Status) -> None:
     """Count one task that came into a status, as metric `TasksCompleted` and so on."""
     with single_metric(name=f"Tasks{status.capitalize()}", unit=MetricUnit.Count, value=1):
+        pass
+
+
+def count_wait(code: str) -> None:
+    """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
+    with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="code", value=code)
+
+
+def measure_completed(task: Task) -> None:
+    """How long a completed task took, from its claim to its PNG, and how many polls."""
+    took = task.entered_at[Status.COMPLETED] - task.created_at
+    with single_metric(name="TaskSeconds", unit=MetricUnit.Seconds, value=took.total_seconds()):
+        pass
+    with single_metric(name="TaskPolls", unit=MetricUnit.Count, value=task.polls):
         pass

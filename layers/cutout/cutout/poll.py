@@ -14,7 +14,7 @@ from cutout.domain.messages import CutoutCompleted, WaitLoopState
 from cutout.domain.png import PngCheck
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Status, Task, TaskChanges
-from cutout.observability import count_task, logger
+from cutout.observability import count_task, logger, measure_completed
 from cutout.settings import PollSettings
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -79,6 +79,7 @@ class Poller:
         # Published before it is written: a crash in between publishes twice, never not at all.
         self.events.publish(CutoutCompleted.of(task))
         completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)
+        measure_completed(completed)
         if inference_ms:
             self.latencies.remember(task, inference_ms)
         return completed

@@ -27,7 +27,7 @@ from cutout.domain.options import Options, overridden
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.domain.uploads import Upload
-from cutout.observability import count_task, logger
+from cutout.observability import count_task, count_wait, logger
 from cutout.settings import SubmitSettings
 from cutout.store.governor import Charge, Governor
 from cutout.store.ledger import Ledger
@@ -186,6 +186,7 @@ class Submitter:
             self.ledger.update(task, **_because(error, later))
         else:
             self._move(task, Status.QUEUED, error, **later)
+        count_wait(error.code)
         return wait
 
     def _start(self, task: Task, first_wait: int | None = None) -> None:
