@@ -5,27 +5,29 @@ from io import BytesIO
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
+from pi_heif import register_heif_opener
 
 from cutout_local.remover.errors import ImageTooLarge, UnreadableImage
 from cutout_local.remover.result import Floats, Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
 COMPRESSION = 4  # zlib level
+
+register_heif_opener()
+Pillow.MAX_IMAGE_PIXELS = None  # `decode` has a limit of its own, and Pillow would warn below it
 
 
 def decode(data: bytes, max_pixels: int) -> Image:
     """Return the first frame as (H, W, 3) uint8 sRGB, upright, over white where transparent.
 
     Raises `ImageTooLarge` before any pixel is decoded, `UnreadableImage` for everything that
-    is not a whole JPEG, PNG, WebP, GIF, BMP or TIFF.
+    is not a whole image in one of `FORMATS`.
     """
     try:
         with Pillow.open(BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, max_pixels)
             flat = _flatten(ImageOps.exif_transpose(picture))
             return np.array(_to_srgb(flat, picture.info.get("icc_profile")))
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
-        raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels") from error
     except ImageTooLarge:
         raise
     # Pillow's readers raise what a broken file makes them stumble over: OSError, SyntaxError,

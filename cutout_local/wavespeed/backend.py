@@ -9,7 +9,7 @@ from cutout_local.wavespeed.account import Account
 from cutout_local.wavespeed.contract import MODEL_NOT_FOUND
 from cutout_local.wavespeed.errors import BadRequest, NotFound
 from cutout_local.wavespeed.faults import Faults, RequestedFaults
-from cutout_local.wavespeed.media import Fetcher, is_web_url, web_client
+from cutout_local.wavespeed.media import Fetcher, Resolve, is_web_url, web_client
 from cutout_local.wavespeed.pool import CutOut
 from cutout_local.wavespeed.runner import Background, Runner
 from cutout_local.wavespeed.settings import Model, Settings
@@ -29,6 +29,7 @@ class Backend:
         folder: Path,
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None,
+        resolve: Resolve,
     ) -> None:
         self.settings = settings
         self.models = {model.id: model for model in settings.models}
@@ -38,7 +39,7 @@ class Backend:
         self._clock = clock
         self._storage = Storage(folder, settings.retention, settings.max_stored_bytes)
         self.uploads = Uploads(self._storage, clock, settings.retention, settings.max_image_bytes)
-        self._client = web_client(settings, transport)
+        self._client = web_client(settings, transport, resolve)
         fetcher = Fetcher(self._client, settings.fetch_timeout, settings.max_image_bytes)
         self._webhooks = Webhooks(self._client, self.faults, settings)
         self._deliveries = Background()

@@ -46,8 +46,14 @@ MODELS = (
 )
 
 
+WORKER_BYTES = 2 * 1024**3
+"""What a worker needs for a photo of 12 megapixels (1.4 GB), and some room."""
+
+
 def _default_workers() -> int:
-    return max(1, (os.cpu_count() or 1) - 1)
+    """Every core that this process may use, as far as memory goes."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(os.cpu_count() or 1, memory // WORKER_BYTES))
 
 
 def _new_secret() -> str:
@@ -59,6 +65,9 @@ class Settings(_Frozen):
 
     Attributes:
         workers: processes that cut out, one picture each at a time.
+        max_image_pixels: as many as the pipeline's `MaxMegapixels` may allow.
+        fetch_link_local: whether images and webhooks may have link-local addresses, those of
+            clouds' metadata services included.
         sync_wait: how long a submit with `enable_sync_mode` waits for its result.
         retention: how long tasks, outputs and uploads are kept.
         max_tasks: the oldest ended tasks go when there are more.
@@ -73,8 +82,9 @@ class Settings(_Frozen):
     api_key: str = Field(min_length=1, repr=False)
     workers: int = Field(default_factory=_default_workers, gt=0)
     max_image_bytes: int = Field(default=200 * 1024**2, gt=0)
-    max_image_pixels: int = Field(default=100_000_000, gt=0)
+    max_image_pixels: int = Field(default=1_000_000_000, gt=0)
     fetch_timeout: float = Field(default=60, gt=0)
+    fetch_link_local: bool = False
     max_redirects: int = Field(default=5, ge=0)
     sync_wait: float = Field(default=90, gt=0)
     retention: timedelta = timedelta(days=7)

@@ -64,6 +64,7 @@ class Task:
             model=self.model,
             status=self.status,
             outputs=outputs,
+            has_nsfw_contents=[False] * len(outputs),
             urls=Links(get=f"{self.base_url}/api/v3/predictions/{self.id}/result"),
             created_at=self.created_at,
             error=self.error,

@@ -1,5 +1,6 @@
 """Pictures made for a test: noise, so that they are as large as their pixels ask for."""
 
+import base64
 import io
 import struct
 import zlib
@@ -79,6 +80,27 @@ def header(width: int = 1, height: int = 1, colour: int = 6) -> bytes:
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = chunk(b"IDAT", zlib.compress(b"\x00\x00\x00\x00\x00"))
 END = chunk(b"IEND", b"")
+
+
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAG8AAgAAAAACWwABAAAAAAAAACQAAAA4aWluZgAA"
+    "AAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcn"
+    "AAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroC"
+    "QGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm"
+    "5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AA"
+    "AAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAA"
+    "AOY2RzYwACAAEAAQAAAJttZGF0AAAAaygBrwngOSMkv//6Mb//+EaeQ/a5hcE4/cw/fa0///HzHUV2VhWyBv6lTxeL"
+    "5SqdaxKkdyIbLV+IlkDVv6jxuISpfOYu4pdoI2JSdB9o1xMk4xjV6Xq42tUwV22zmAd3qM1/NUlN/4RXdfGzAAAABk"
+    "V4aWYAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAAAAAA"
+)
+"""48 x 64 pixels once turned upright: red on top, green below; made with pillow-heif, since
+pi-heif has no encoder."""
+
+
+def avif(width: int = 8, height: int = 6) -> bytes:
+    """An AVIF without transparency."""
+    return encode(noise(width, height), "AVIF")
 
 
 def animated_png() -> bytes:

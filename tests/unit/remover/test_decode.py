@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from cutout_local.remover import ImageTooLarge, UnreadableImage, decode, encode_png
+from tests.support.images import HEIC
 
 LIMIT = 1_000_000
 RED, GREEN = (200, 30, 30), (20, 160, 60)
@@ -28,7 +29,7 @@ def close(pixel: Any, colour: tuple[int, int, int], by: int = 12) -> bool:
     return bool(np.abs(np.asarray(pixel, int) - colour).max() <= by)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_every_supported_format_gives_its_pixels(file_format: str) -> None:
     rgb = decode(saved(two_colours(), file_format), LIMIT)
 
@@ -36,6 +37,14 @@ def test_every_supported_format_gives_its_pixels(file_format: str) -> None:
     assert rgb.dtype == np.uint8
     assert close(rgb[16, 8], RED)
     assert close(rgb[16, 40], GREEN)
+
+
+def test_a_phones_heic_is_decoded_upright() -> None:
+    rgb = decode(HEIC, LIMIT)
+
+    assert rgb.shape == (64, 48, 3)
+    assert close(rgb[4, 24], RED)
+    assert close(rgb[60, 24], GREEN)
 
 
 @pytest.mark.parametrize("file_format", ["PPM", "ICO", "PCX"])
@@ -166,11 +175,20 @@ def test_a_large_size_is_refused_from_the_header_alone() -> None:
 def test_a_decompression_bomb_is_too_large() -> None:
     bomb = saved(Image.new("1", (20_000, 20_000)), "PNG")
 
-    with pytest.raises(ImageTooLarge):
+    with pytest.raises(ImageTooLarge, match="20000 x 20000 pixels, more than 1,000,000"):
         decode(bomb, LIMIT)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_what_the_limit_allows_is_decoded_without_a_warning_of_pillows(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    wide = Image.new("1", (95_000, 1_000))  # Pillow warns from 89,478,485 pixels on
+
+    assert decode(saved(wide, "PNG"), max_pixels=100_000_000).shape == (1_000, 95_000, 3)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_a_truncated_file_is_unreadable(file_format: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = saved(Image.fromarray(noise), file_format)
@@ -179,7 +197,7 @@ def test_a_truncated_file_is_unreadable(file_format: str) -> None:
         decode(data[: len(data) // 2], LIMIT)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"<html></html>", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("data", [HEIC[:-9], b"", b"\x00", b"<html></html>", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_image_is_unreadable(data: bytes) -> None:
     with pytest.raises(UnreadableImage):
         decode(data, LIMIT)

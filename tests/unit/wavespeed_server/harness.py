@@ -71,12 +71,14 @@ class World:
 
     def __init__(self) -> None:
         self.answers: dict[str, httpx.Response] = {}
+        self.asked: list[httpx.Request] = []
         self.stall = asyncio.Event()
         self.hooks: list[httpx.Request] = []
         self.hook_statuses: list[int] = []
         self._hooked = asyncio.Condition()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
         if request.url.host == "unreachable.test":
             raise httpx.ConnectError("no route to https://unreachable.test/secret")
         if request.url.host == "stalled.test":
@@ -150,13 +152,21 @@ class Api:
         return balance
 
 
+async def resolve(host: str) -> list[str]:
+    """The address behind each of the world's hosts: public, but for those named after theirs."""
+    if host == "unreachable.test":
+        raise OSError
+    return [host.removesuffix(".test") if host[0].isdigit() or ":" in host else "203.0.113.7"]
+
+
 @asynccontextmanager
 async def serve(**settings: Any) -> AsyncIterator[Api]:
     """Run the application with these settings."""
     chosen = Settings(api_key=KEY, workers=2, **settings)
     headers = {"authorization": f"Bearer {KEY}"}
     clock, remover, world = Clock(), Remover(), World()
-    app = create_app(chosen, remover, transport=httpx.MockTransport(world), clock=clock)
+    network = httpx.MockTransport(world)
+    app = create_app(chosen, remover, transport=network, resolve=resolve, clock=clock)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

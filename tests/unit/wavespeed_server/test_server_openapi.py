@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -13,9 +14,16 @@ async def schema(api: Api) -> dict[str, Any]:
     return document
 
 
-async def test_the_docs_are_served(api: Api) -> None:
+async def test_the_docs_are_served_and_need_no_other_host(api: Api) -> None:
+    root = await api.client.get("/")
+    assert (root.status_code, root.headers["location"]) == (307, "/docs")
     answer = await api.client.get("/docs")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
+    assert {url.rpartition(".")[2] for url in loaded} == {"js", "css", "png"}
+    for url in loaded:
+        assert url.startswith("/docs/")
+        assert (await api.client.get(url)).status_code == 200
 
 
 async def test_the_submit_documents_every_answer_it_gives(api: Api) -> None:

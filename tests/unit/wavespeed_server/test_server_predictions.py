@@ -42,6 +42,7 @@ async def test_a_task_goes_from_created_over_processing_to_completed(api: Api) -
     done = await api.wait_for(task_id, "completed")
     assert done["outputs"] == [f"http://server/outputs/{task_id}.png"]
     assert done["timings"]["inference"] == 13
+    assert done["has_nsfw_contents"] == [False]
 
 
 async def test_the_remover_gets_the_bytes_that_the_image_url_holds(api: Api) -> None:
@@ -145,6 +146,34 @@ async def test_a_validation_error_names_the_field_and_not_its_content(api: Api) 
     message = (await api.submit(enable_sync_mode="hunter2")).json()["message"]
     assert "enable_sync_mode" in message
     assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "message"),
+    [
+        (
+            b'{"image": }',
+            {"content-type": "application/json"},
+            "the body is not JSON: Expecting value at character 10",
+        ),
+        (
+            b'{"image": "https://images.test/cat.jpg"}',
+            {},
+            "the body is not a JSON object with Content-Type: application/json",
+        ),
+        (
+            b"[]",
+            {"content-type": "application/json"},
+            "the body is not a JSON object with Content-Type: application/json",
+        ),
+        (b"{}", {"content-type": "application/json"}, "image: Field required"),
+    ],
+)
+async def test_a_400_says_what_is_wrong_with_the_body(
+    api: Api, body: bytes, headers: dict[str, str], message: str
+) -> None:
+    answer = await api.client.post(SUBMIT, content=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (400, {"code": 400, "message": message})
 
 
 async def test_an_unknown_model_is_400(api: Api) -> None:
