@@ -3,9 +3,9 @@
 from io import BytesIO
 
 import numpy as np
+from pi_heif import register_heif_opener
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
-from pi_heif import register_heif_opener
 
 from cutout_local.remover.errors import ImageTooLarge, UnreadableImage
 from cutout_local.remover.result import Floats, Image

@@ -52,8 +52,8 @@ def create_app(
     clock: Clock = utc_now,
 ) -> Api:
     """Return the application. `cut_out` does the work; `transport` fetches images and sends
-    webhooks, by default over the network; `resolve` tells hosts' addresses. State lives in memory and a temporary folder, from the
-    start of the lifespan to its end.
+    webhooks, by default over the network; `resolve` tells hosts' addresses. State lives in memory
+    and a temporary folder, from the start of the lifespan to its end.
     """
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from cutout.domain.errors import (
     ServiceError,
     SourceGone,
+    TooFewPixels,
     TooManyPixels,
     UnsupportedFormat,
     UploadTooLarge,
@@ -63,13 +64,17 @@ def test_a_header_may_be_far_into_the_file() -> None:
         (SVG, "is not an image that can be recognised"),
         (b"just some text", "is not an image that can be recognised"),
         (b"\x00" * 100, "is not an image that can be recognised"),
-        (b"", "is not an image that can be recognised"),
     ],
-    ids=["pdf", "heic", "svg", "text", "zeros", "empty"],
+    ids=["pdf", "heic", "svg", "text", "zeros"],
 )
 def test_anything_else_is_refused_with_what_it_is(data: bytes, found: str) -> None:
     with pytest.raises(UnsupportedFormat, match=f"{found}; upload one of JPEG, PNG, WebP, GIF"):
         looked_at(data)
+
+
+def test_an_empty_object_is_called_empty() -> None:
+    with pytest.raises(UnsupportedFormat, match=r"^the object is empty, it has 0 bytes"):
+        looked_at(b"")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +153,13 @@ def test_pixels_are_counted() -> None:
     check_pixels(ImageHeader("PNG", 1000, 1000), max_megapixels=1)
     with pytest.raises(TooManyPixels, match="1000 x 1001 pixels and the stack allows 1 megapixel"):
         check_pixels(ImageHeader("PNG", 1000, 1001), max_megapixels=1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
+def test_a_single_row_or_column_has_too_few_pixels(size: tuple[int, int]) -> None:
+    with pytest.raises(TooFewPixels, match=f"has {size[0]} x {size[1]} pixels, too few"):
+        check_pixels(ImageHeader("PNG", *size), max_megapixels=1)
+    check_pixels(ImageHeader("PNG", 2, 2), max_megapixels=1)
 
 
 @pytest.mark.parametrize("side", [30_000, 65_535, 2**31 - 1])

@@ -4,6 +4,7 @@ CutoutError
 ├── Rejected                the upload can never be processed; no money was spent
 │   ├── UnsupportedFormat
 │   ├── UploadTooLarge
+│   ├── TooFewPixels
 │   ├── TooManyPixels
 │   ├── KeyTooLong
 │   ├── BadOverride
@@ -67,6 +68,10 @@ class UnsupportedFormat(Rejected):
 
 class UploadTooLarge(Rejected):
     """The object has more bytes than the stack allows."""
+
+
+class TooFewPixels(Rejected):
+    """The image is too small to hold a subject and a background."""
 
 
 class TooManyPixels(Rejected):

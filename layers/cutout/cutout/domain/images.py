@@ -8,6 +8,7 @@ import imagesize
 
 from cutout.domain.errors import (
     CutoutError,
+    TooFewPixels,
     TooManyPixels,
     UnsupportedFormat,
     UploadTooLarge,
@@ -25,6 +26,7 @@ FORMATS = {
 }
 SUPPORTED = ", ".join(dict.fromkeys(FORMATS.values()))
 MEGABYTE = 1_000_000
+MIN_SIDE = 2  # pixels: in a single row or column nothing stands before anything
 _HEAD_BYTES = 8192  # as much as `filetype` looks at
 
 
@@ -40,9 +42,13 @@ class ImageHeader:
 def identify(file: BinaryIO) -> ImageHeader:
     """Tell what image a file holds, from its headers alone.
 
-    Raises `UnsupportedFormat`; errors of the file's own reads pass through.
+    What is behind them is the vendor's to judge, who refunds what fails: viewers show many a
+    file that is cut off. Raises `UnsupportedFormat`; errors of the file's own reads pass through.
     """
-    kind = filetype.guess(file.read(_HEAD_BYTES))
+    head = file.read(_HEAD_BYTES)
+    if not head:
+        raise UnsupportedFormat("the object is empty, it has 0 bytes; upload it again")
+    kind = filetype.guess(head)
     if kind is None or kind.mime not in FORMATS:
         found = f"looks like {kind.mime}" if kind else "is not an image that can be recognised"
         raise UnsupportedFormat(f"the object {found}; upload one of {SUPPORTED}")
@@ -78,7 +84,12 @@ def check_bytes(size: int, max_megabytes: int) -> None:
 
 
 def check_pixels(image: ImageHeader, max_megapixels: int) -> None:
-    """Raise `TooManyPixels` for more pixels than the stack allows."""
+    """Raise `TooFewPixels` for a single row or column, `TooManyPixels` for more than allowed."""
+    if min(image.width, image.height) < MIN_SIDE:
+        raise TooFewPixels(
+            f"the image has {image.width} x {image.height} pixels, too few for a subject and a "
+            "background; upload a larger one"
+        )
     if image.width * image.height > max_megapixels * 1_000_000:
         raise TooManyPixels(
             f"the image has {image.width} x {image.height} pixels and the stack allows "
