@@ -4,6 +4,7 @@ PHOTO ?=
 N ?= 300
 SEED ?= 1
 PARAMETERS ?=
+OPTIONS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -13,6 +14,17 @@ LOCAL_BUILD := .aws-sam/local/template.yaml
 SOURCES := template.yaml $(shell find functions layers statemachine -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
+
+# `make run FOTO=cat.jpg` and `make run cat.jpg` would cut out the sample without a word.
+KNOWN := PYTHON PHOTO N SEED PARAMETERS OPTIONS LAYER_WHEELS
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN) VENV SAM PYTEST MAKEFLAGS MAKEOVERRIDES MFLAGS GNUMAKEFLAGS -*-command-variables-*-,$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error unknown variable $(UNKNOWN); there are $(KNOWN))
+endif
+ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
+$(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
+endif
 .PHONY: help setup run up test coverage chaos lint format build build-local bench lock clean
 
 help: ## list the targets
@@ -31,10 +43,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(LOCAL_BUILD) ## cut out PHOTO (files and folders; a sample if left out), PNGs go to out/
-	@$(BIN)/cutout run $(PARAMETERS:%=--parameter %) $(PHOTO)
+	@$(BIN)/cutout run $(PARAMETERS:%=--parameter %) $(OPTIONS) $(PHOTO)
 
 up: $(LOCAL_BUILD) ## keep the local stack running until Ctrl-C
-	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %)
+	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %) $(OPTIONS) || [ $$? -eq 130 ] # Ctrl-C is how it ends
 
 # More workers than cores, and in the order of folders: the tests of the whole stack mostly wait,
 # and must not be left for the end.
@@ -84,5 +96,5 @@ lock: $(INSTALLED) ## pin the dependencies anew
 		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" \
 		pyproject.toml --output-file layers/cutout/requirements.txt
 
-clean: ## remove everything that was made here, the installed packages too
-	rm -rf $(VENV) .aws-sam .cutout out .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove everything that was made here, the installed packages too, but for the PNGs in out/
+	rm -rf $(VENV) .aws-sam .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
+from cutout_cli import report
 from cutout_cli.photos import Photo
-from cutout_cli.pipeline import Job, Pipeline
-from cutout_cli.report import tell_job, tell_steps
+from cutout_cli.stacks import local
+from cutout_cli.uploads import Follower, Job, Uploader
 from cutout_local.stack import local_stack
 
 LIMIT = 3.0  # seconds
@@ -40,9 +40,9 @@ def send(folder: Path) -> Job:
     with local_stack() as stack:
         stack.wavespeed.wait_for_remover()
         print(f"the stack is up after {time.monotonic() - start:.1f} s")
-        pipeline = Pipeline(stack)
-        job = pipeline.upload(make_photo(folder / "ball.jpg"))
-        for _ in pipeline.follow([job], folder):
+        reached = local(stack.environment)
+        job = Uploader(reached).upload(make_photo(folder / "ball.jpg"))
+        for _ in Follower(reached, folder / "out").follow([job]):
             pass
     return job
 
@@ -50,11 +50,10 @@ def send(folder: Path) -> Job:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = send(Path(folder))
-    console = Console(highlight=False)
-    if not job.task or not job.saved_to:
-        tell_job(console, job)
-        sys.exit(1)
-    tell_steps(console, job)
+    table = report.steps(job)
+    if not job.task or not table:
+        sys.exit(str(report.line(job)))
+    report.console().print(table)
     share = job.seconds - (job.task.inference_ms or 0) / 1000
     print(f"pipeline: {share:.2f} s, limit {LIMIT:.2f} s")
     sys.exit(share > LIMIT)

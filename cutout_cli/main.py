@@ -4,42 +4,35 @@
 # which import this module anew, must not wait for them.
 
 import logging
-import shlex
-import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cutout_cli import operations, options
+from cutout_cli.errors import FAILED
+from cutout_cli.program import Program
+
 app = typer.Typer(
-    help="Cutout on this machine: pictures in, PNGs with the background removed out.",
+    cls=Program,
+    help="Cutout: images in, PNGs with the background removed out.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-AwsPort = Annotated[int, typer.Option(envvar="CUTOUT_AWS_PORT", help="Port of the AWS services.")]
-WaveSpeedPort = Annotated[
-    int, typer.Option(envvar="CUTOUT_WAVESPEED_PORT", help="Port of the WaveSpeed server.")
-]
-StackName = Annotated[
-    str | None,
-    typer.Option("--stack", help="A stack on AWS; the local one that is up if left out."),
-]
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--parameter", "-p", help="NAME=VALUE of a template parameter, such as Webhook=on."
-    ),
-]
-Remover = Annotated[
-    str, typer.Option(envvar="CUTOUT_REMOVER", help="Who removes backgrounds: classical or rembg.")
-]
+
+@app.callback(invoke_without_command=True)
+def cutout(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show_version:
+        print(f"cutout {version('cutout')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -47,100 +40,133 @@ def run(
     photos: Annotated[
         list[Path] | None, typer.Argument(help="Files and folders; a sample if left out.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the PNGs go.")] = Path("out"),
-    remover: Remover = "classical",
-    parameter: Parameters = None,
+    out: options.Out = Path("out"),
+    force: options.Force = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Save photos and PNGs side by side, as out/sheet.jpg.")
+    ] = None,
+    timeout: options.Timeout = 300,
+    as_json: options.Json = False,
+    remover: options.Remover = "classical",
+    parameter: options.Parameters = None,
 ) -> None:
-    """Start the whole stack, send photos through it, save their cut-outs, stop it again."""
+    """Start the whole stack, send photos through it, save their PNGs, stop it again.
+
+    One line per photo goes to standard output, all else to standard error.
+
+    \b
+    cutout run
+    cutout run photo.jpg album/ --out cut --sheet cut/sheet.jpg
+    cutout run album/ -p ImagesPerMinute=60 --json
+    """
+    from cutout_cli import parameters
+    from cutout_cli.deliver import DeliveryOptions
     from cutout_cli.run import run_photos
 
-    with plain_errors(), tempfile.TemporaryDirectory() as scratch:
+    checked = parameters.checked(parameter or [])
+    wanted = DeliveryOptions(out.resolve(), force, timeout, as_json, sheet)
+    with tempfile.TemporaryDirectory() as scratch:
         chosen = photos or [sample(Path(scratch))]
-        succeeded = run_photos(chosen, out.resolve(), remover, named(parameter))
-    raise typer.Exit(0 if succeeded else 1)
+        succeeded = run_photos(chosen, remover, checked, wanted)
+    raise typer.Exit(0 if succeeded else FAILED)
 
 
 @app.command()
 def up(
-    aws_port: AwsPort = 5566,
-    wavespeed_port: WaveSpeedPort = 5567,
-    remover: Remover = "classical",
-    parameter: Parameters = None,
+    aws_port: options.AwsPort = 5566,
+    wavespeed_port: options.WaveSpeedPort = 5567,
+    remover: options.Remover = "classical",
+    parameter: options.Parameters = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps buckets, tables and queues for next time."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the servers' logs too.")] = False,
 ) -> None:
-    """Keep the local stack running until Ctrl-C."""
-    from cutout_cli.running import told_to_others
+    """Keep the local stack running until Ctrl-C or `cutout down`.
+
+    \b
+    cutout up
+    cutout up --data kept -p Webhook=on
+    """
+    from cutout_cli import parameters, state_file
+    from cutout_cli.environment import exports
     from cutout_local.stack import local_stack
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    checked = parameters.checked(parameter or [])
+    level = logging.INFO if verbose else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     with (
-        plain_errors(),
+        state_file.publisher() as publish,
         local_stack(
             remover=remover,
             aws_port=aws_port,
             wavespeed_port=wavespeed_port,
-            parameters=named(parameter),
+            parameters=checked,
             data=data and data.resolve(),
         ) as stack,
     ):
         stack.wavespeed.wait_for_remover()
-        with told_to_others(stack.environment):
-            print_exports(stack.environment)
-            print(f"# the log of AWS: {stack.aws.log}")
-            print('# the stack is up; in another terminal: eval "$(.venv/bin/cutout env)"')
-            print("# Ctrl-C ends it", flush=True)
-            threading.Event().wait()
+        publish(stack.aws.port, stack.environment)
+        print("\n".join(exports(stack.environment)))
+        print(f"# the log of AWS: {stack.aws.log}")
+        print('# the stack is up; in another terminal: eval "$(.venv/bin/cutout env)"')
+        print("# Ctrl-C ends it", flush=True)
+        threading.Event().wait()
 
 
 @app.command()
-def env() -> None:
-    """Print the running stack's endpoints and resources as shell exports."""
-    from cutout_cli.running import environment
+def down(aws_port: options.WhichPort = None) -> None:
+    """End the local stack that `cutout up` keeps running."""
+    from cutout_cli import state_file
 
-    with plain_errors():
-        print_exports(environment())
+    stack = state_file.stop(aws_port)
+    print(f"the stack on port {stack.port} has ended")
 
 
 @app.command()
-def retry(
-    key: Annotated[str, typer.Argument(help="The key of the upload in the input bucket.")],
-    pay_again: Annotated[
-        bool, typer.Option(help="Send it anew even if the vendor accepted it, or may have.")
+def env(
+    unset: Annotated[bool, typer.Option("--unset", help="Print what takes them back.")] = False,
+    dotenv: Annotated[
+        bool, typer.Option("--dotenv", help="Print the lines of a .env file.")
     ] = False,
-    stack: StackName = None,
+    aws_port: options.WhichPort = None,
 ) -> None:
-    """Take up the newest task of an object again, paying only if the vendor has no result of it."""
-    from cutout_cli.operate import Operator, find_stack
+    """Print the running stack's endpoints and resources, for a shell to evaluate.
 
-    with plain_errors():
-        print(Operator(find_stack(stack)).retry(key, pay_again=pay_again))
+    Variables of your own that would lead the AWS CLI or an SDK elsewhere are unset.
 
+    \b
+    eval "$(cutout env)"
+    eval "$(cutout env --unset)"
+    cutout env --dotenv > .env
+    """
+    from cutout_cli import environment, state_file
 
-@app.command()
-def redrive(stack: StackName = None) -> None:
-    """Put the messages of the dead-letter queue back into the upload queue."""
-    from cutout_cli.operate import Operator, find_stack
-
-    with plain_errors():
-        print(f"{Operator(find_stack(stack)).redrive()} messages are back in the upload queue")
+    told = state_file.running_stack(aws_port).environment
+    if dotenv:
+        lines = environment.dotenv(told)
+    else:
+        lines = environment.unsets(told) if unset else environment.exports(told)
+    print("\n".join(lines))
 
 
 @app.command()
 def api(
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5567,
+    port: Annotated[
+        int,
+        typer.Option(envvar="CUTOUT_WAVESPEED_PORT", help="Port to listen on.", **options.PORTS),
+    ] = 5567,
     api_key: Annotated[
         str, typer.Option(envvar="WAVESPEED_API_KEY", help="The key that clients must send.")
     ] = "local-api-key",
-    remover: Remover = "classical",
+    remover: options.Remover = "classical",
 ) -> None:
     """Run only the WaveSpeed-compatible server until Ctrl-C."""
     from cutout_local.wavespeed import Server, Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    with plain_errors(), Server(Settings(api_key=api_key), port=port, remover=remover) as server:
+    with Server(Settings(api_key=api_key), port=port, remover=remover) as server:
         server.wait_for_remover()
         print(f"listening on {server.base_url}, described at {server.base_url}/docs", flush=True)
         threading.Event().wait()
@@ -157,42 +183,7 @@ def sample(folder: Path) -> Path:
     return photo
 
 
-def named(parameters: list[str] | None) -> dict[str, str]:
-    """`NAME=VALUE` arguments as a mapping."""
-    pairs = [parameter.partition("=") for parameter in parameters or []]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise typer.BadParameter(f"{name!r} is not NAME=VALUE")
-    return {name: value for name, _, value in pairs}
-
-
-def print_exports(environment: dict[str, str]) -> None:
-    for name, value in environment.items():
-        print(f"export {name}={shlex.quote(value)}")
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Say what is wrong in one line, and end on a signal as a shell expects."""
-    from cutout.domain.errors import CutoutError
-    from cutout_cli.photos import PhotoNotFound
-    from cutout_cli.running import NoStackRunning
-    from cutout_local.aws import LocalAwsError
-    from cutout_local.wavespeed import ServerError
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except (PhotoNotFound, NoStackRunning, LocalAwsError, ServerError, CutoutError) as error:
-        print(f"cutout: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGINT) from None
-
-
-def _interrupt(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
-
+app.add_typer(operations.app)
 
 if __name__ == "__main__":
     app()

@@ -1,65 +1,131 @@
-"""What a run tells the person who started it."""
+"""What is told about photos: a line each on standard output, all else on standard error."""
 
-from pathlib import Path
+import json
+from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cutout.domain.tasks import Status, Task
-from cutout_cli.pipeline import Job
+from cutout_cli.text import plural, shown
+from cutout_cli.uploads import Job
 
-LOW_CONFIDENCE = (
-    "        the remover is not sure of this one, so it may be wrong; a neural network does\n"
-    "        better on hard pictures: see CUTOUT_REMOVER=rembg in the README"
-)
+COLOURS = {Status.COMPLETED: "green", Status.FAILED: "red", Status.REJECTED: "red"}
 
 
-def tell_job(console: Console, job: Job) -> None:
-    """One line for a photo that has ended; a second one if something is to be known."""
-    name = job.photo.path.name
-    if job.saved_to:
-        console.print(f"[green]done[/]    {name} -> {_shown(job.saved_to)}  {job.seconds:.1f} s")
-        if job.confidence == "low":
-            console.print(LOW_CONFIDENCE)
-    elif job.task:
-        console.print(f"[red]{job.step}[/]  {name}: {job.task.reason} ({job.task.code})")
+def console(*, stderr: bool = False) -> Console:
+    """One that takes all text for text, and folds no line of a pipe."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def tell_steps(console: Console, job: Job) -> None:
-    """How long each step of one photo took, and what the ledger says."""
-    if not job.task or not job.saved_to:
-        return
+def line(job: Job) -> Text:
+    """What became of a photo, or what it waits for."""
+    name = shown(job.photo.path)
+    if job.succeeded and job.task:
+        target = shown(job.saved_to) if job.saved_to else job.task.output_key
+        return Text.assemble(("done", "green"), f"      {name} -> {target}  {_how(job, job.task)}")
+    status = Text(f"{job.status:9} ", style="red" if job.finished_at else "yellow")
+    return status + Text(f"{name}{_why(job)}")
+
+
+def as_json(job: Job) -> str:
+    """The same for programs; `docs/cli.md` says what the fields mean."""
+    task = job.task
+    return json.dumps(
+        {
+            "photo": str(job.photo.path),
+            "key": job.photo.key,
+            "task_id": job.task_id,
+            "status": job.status,
+            "code": task and task.code,
+            "reason": job.problem or (task and task.reason),
+            "output_key": task.output_key if task and job.succeeded else None,
+            "saved_to": str(job.saved_to) if job.saved_to else None,
+            "seconds": round(job.seconds, 3),
+            "inference_seconds": _inference(task),
+            "confidence": job.confidence,
+        }
+    )
+
+
+def summary(jobs: Sequence[Job], seconds: float) -> str:
+    """How many ended how, in how long, and which to look at."""
+    counts = Counter("done" if job.succeeded else _ending(job) for job in jobs)
+    told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    unsure = [shown(job.photo.path) for job in jobs if job.confidence == "low"]
+    text = f"{plural(len(jobs), 'photo')}: {told}; {seconds:.1f} s"
+    if unsure:
+        text += (
+            f"\nconfidence is low, so look at: {', '.join(unsure)}"
+            "\na neural network does better on hard photos: see CUTOUT_REMOVER=rembg in the README"
+        )
+    return text
+
+
+def steps(job: Job) -> Table | None:
+    """How long each step of one photo took."""
+    if not job.task or not job.succeeded or not job.is_new:
+        return None
     table = Table("step", "seconds", "what happened", box=None, header_style="bold")
     for step, seconds, what in _steps(job, job.task):
         table.add_row(step, f"{seconds:.2f}", what)
-    console.print(table)
-    console.print(
-        f"ledger: task {job.task.task_id} is {job.task.status}, attempt {job.task.attempt}, "
-        f"{_polls(job.task)}, prediction {job.task.prediction_id}"
+    return table
+
+
+def ledger_line(task: Task) -> str:
+    """What the ledger says about a task that has ended."""
+    return (
+        f"ledger: task {task.task_id} is {task.status}, attempt {task.attempt}, "
+        f"{plural(task.polls, 'poll')}, prediction {task.prediction_id}"
     )
+
+
+def _ending(job: Job) -> str:
+    if job.problem:
+        return "not saved"
+    return job.status if job.finished_at else f"still {job.status}"
+
+
+def _how(job: Job, task: Task) -> str:
+    if not job.is_new:
+        return "was there already"
+    inference = _inference(task)
+    own = f" (remover {inference:.1f} s)" if inference else ""
+    sure = f", confidence {job.confidence}" if job.confidence else ""
+    return f"{job.seconds:.1f} s{own}{sure}"
+
+
+def _why(job: Job) -> str:
+    if job.problem:
+        return f": not saved: {job.problem}"
+    if job.task and job.task.reason:
+        return f": {job.task.reason} ({job.task.code})"
+    return ""
+
+
+def _inference(task: Task | None) -> float | None:
+    return task.inference_ms / 1000 if task and task.inference_ms else None
 
 
 def _steps(job: Job, task: Task) -> list[tuple[str, float, str]]:
     at = task.entered_at
-    inference = (task.inference_ms or 0) / 1000
+    inference = _inference(task) or 0
     queued = (at[Status.SUBMITTING] - at[Status.QUEUED]).total_seconds()
     submitted = (at[Status.PROCESSING] - at[Status.SUBMITTING]).total_seconds()
-    waited = (at[Status.COMPLETED] - at[Status.PROCESSING]).total_seconds() - inference
-    around = job.seconds - inference - queued - submitted - waited
+    waited = (at[Status.COMPLETED] - at[Status.PROCESSING]).total_seconds()
+    around = job.seconds - queued - submitted - waited
+    if waited > inference:
+        waited -= inference
+    else:  # in sync mode the submit waits for the remover
+        submitted -= inference
     return [
         ("deliver", around, "upload and event before, download after"),
         ("queue", queued, "claimed in the ledger, checked by its bytes"),
         ("submit", submitted, "sent to the WaveSpeed-compatible server"),
         ("remove", inference, "the server's own time for the background"),
-        ("wait", waited, f"the server's queue, {_polls(task)}, saving the PNG"),
+        ("wait", waited, f"the server's queue, {plural(task.polls, 'poll')}, saving the PNG"),
         ("pipeline", job.seconds - inference, "all but the remover"),
         ("total", job.seconds, "from the upload to the file"),
     ]
-
-
-def _polls(task: Task) -> str:
-    return "1 poll" if task.polls == 1 else f"{task.polls} polls"
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,51 +1,63 @@
 """`cutout run`: the whole stack for the time of a few photos."""
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from cutout_cli.photos import Photo, find_photos
-from cutout_cli.pipeline import Job, Pipeline
-from cutout_cli.report import tell_job, tell_steps
+from cutout_cli import report
+from cutout_cli.deliver import Delivery, DeliveryOptions
+from cutout_cli.errors import BadParameters, CannotSave, WouldOverwrite
+from cutout_cli.photos import Found, check_targets, find_photos, listed
+from cutout_cli.stacks import local
+from cutout_cli.text import shown
 from cutout_local.stack import local_stack
 
 
-def run_photos(paths: list[Path], out: Path, remover: str, parameters: Mapping[str, str]) -> bool:
+def run_photos(
+    paths: list[Path], remover: str, parameters: Mapping[str, str], options: DeliveryOptions
+) -> bool:
     """Cut out every photo and tell how it went; whether all succeeded.
 
-    Raises `PhotoNotFound`, `LocalAwsError` or `ServerError`.
+    Raises a `CommandError`, `LocalAwsError` or `ServerError`.
     """
-    console = Console(highlight=False)
-    photos = find_photos(paths)
+    if parameters.get("ExistingInputBucket"):
+        raise BadParameters("ExistingInputBucket: a run starts a new account, without any bucket")
+    found = find_photos(paths, prefix=parameters.get("InputPrefix", ""))
+    check_files(found, options)
+    told = report.console(stderr=True)
+    if found.skipped:
+        told.print(f"skipped, for they are not named as images: {listed(found.skipped)}")
     started = time.monotonic()
-    with local_stack(remover=remover, parameters=parameters) as stack:
-        stack.wavespeed.wait_for_remover()
-        console.print(f"the stack is up after {time.monotonic() - started:.1f} s")
-        jobs = _send(console, Pipeline(stack), photos, out)
-    if len(jobs) == 1:
-        tell_steps(console, jobs[0])
-    return all(job.succeeded for job in jobs)
+    with local_stack(remover=remover, parameters=parameters) as running:
+        running.wavespeed.wait_for_remover()
+        told.print(f"the stack is up after {time.monotonic() - started:.1f} s")
+        delivery = Delivery(local(running.environment), options)
+        jobs = delivery.upload(found.photos)
+        succeeded = delivery.follow(jobs)
+    if len(jobs) == 1 and (table := report.steps(jobs[0])) and (task := jobs[0].task):
+        told.print(table)
+        told.print(report.ledger_line(task))
+    return succeeded
 
 
-def _send(console: Console, pipeline: Pipeline, photos: list[Photo], out: Path) -> list[Job]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("uploading", total=len(photos))
-        jobs = [pipeline.upload(photo) for photo in photos]
-        for job in pipeline.follow(jobs, out):
-            progress.update(bar, description=_state(jobs))
-            if job.finished_at is not None:
-                tell_job(progress.console, job)
-                progress.advance(bar)
-    return jobs
+def check_files(found: Found, options: DeliveryOptions) -> None:
+    """Raise `WouldOverwrite` unless all that will be saved can be, before anything starts."""
+    if options.out:
+        check_targets(found.photos, options.out, force=options.force)
+        check_folder(options.out)
+    if options.sheet:
+        check_folder(options.sheet.parent)
+        sources = {photo.path.resolve() for photo in found.photos}
+        if options.sheet.resolve() in sources or (options.sheet.exists() and not options.force):
+            raise WouldOverwrite(f"{shown(options.sheet)} is there already; add --force to replace")
 
 
-def _state(jobs: list[Job]) -> str:
-    """Which step how many photos are in; with one photo, just its step."""
-    steps = [job.step for job in jobs if job.finished_at is None]
-    if len(jobs) == 1:
-        return steps[0] if steps else "done"
-    return ", ".join(f"{steps.count(step)} {step}" for step in sorted(set(steps))) or "done"
+def check_folder(folder: Path) -> None:
+    """Make a folder if need be. Raises `CannotSave` if nothing can be saved in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotSave(f"cannot make {shown(folder)}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotSave(f"cannot save in {shown(folder)}: permission denied")

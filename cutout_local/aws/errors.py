@@ -7,8 +7,10 @@ LocalAwsError
 └── DeployFailed
 """
 
+from cutout.domain.errors import CutoutError
 
-class LocalAwsError(Exception):
+
+class LocalAwsError(CutoutError):
     """The local AWS cannot do what was asked."""
 
 

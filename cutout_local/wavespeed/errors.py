@@ -21,6 +21,7 @@ TaskFailure             a task that ends as failed
 └── Interrupted         ends as cancelled, timeout or deleted
 """
 
+from cutout.domain.errors import CutoutError
 from cutout.wavespeed.contract import PredictionStatus
 from cutout_local.wavespeed.contract import (
     CONCURRENCY_LIMIT,
@@ -30,7 +31,7 @@ from cutout_local.wavespeed.contract import (
 )
 
 
-class ServerError(Exception):
+class ServerError(CutoutError):
     """The server itself cannot do its work."""
 
 

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cutout_cli.retry import Retries, Retry
+from cutout_cli.stacks import local
+from cutout_cli.tasks import Tasks
 from cutout_local.stack import BUILD, local_stack
 from cutout_local.wavespeed.worker import LoadEngine
 from tests.chaos.numbered_images import keep_colours
@@ -47,6 +50,15 @@ def running(
 def stack() -> Iterator[StackClient]:
     with running() as stack:
         yield stack
+
+
+def retry(stack: StackClient, key: str, *, pay_again: bool = False) -> Retry:
+    """Have the newest task of an object taken up again, as `cutout retry` does."""
+    reached = local(stack.env)
+    retries = Retries(reached, pay_again=pay_again)
+    planned = retries.plan(Tasks(reached).of_key(key)[0])
+    retries.send(planned)
+    return planned
 
 
 def photo(

@@ -52,47 +52,27 @@ def test_photos_and_folders_come_out_as_pngs(tmp_path: Path) -> None:
     (folder.parent / "notes.txt").write_text("not a picture")
     single = tmp_path / "my photo.jpg"
     single.write_bytes(photo())
+    (tmp_path / "bad.jpg").write_bytes(b"%PDF-1.7")
 
-    done = cutout("run", "album", single, cwd=tmp_path, CUTOUT_TEST="clean-end")
+    done = cutout(
+        "run", "album", single, "bad.jpg", "--sheet", "sheet.png", cwd=tmp_path, CUTOUT_TEST="end"
+    )
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     out = tmp_path / "out"
     saved = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
     assert saved == {"more/one.png", "two.png", "my photo.png"}
     with Image.open(out / "my photo.png") as picture:
         assert picture.mode == "RGBA"
-    assert done.stdout.count("done") == 3
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert sum(line.startswith("done ") and "confidence" in line for line in lines) == 3
+    assert sum(line.endswith("(unsupported_format)") for line in lines) == 1
+    assert "skipped, for they are not named as images: 1 .txt" in done.stderr
+    assert "4 photos: 3 done, 1 rejected" in done.stderr
+    assert (tmp_path / "sheet.png").exists()
     if Path("/proc").exists():
-        assert children("CUTOUT_TEST=clean-end") == []
-
-
-def test_one_photo_is_told_step_by_step(tmp_path: Path) -> None:
-    (tmp_path / "cat.jpg").write_bytes(photo())
-
-    done = cutout("run", "cat.jpg", cwd=tmp_path, COLUMNS="120")
-
-    assert done.returncode == 0, done.stderr
-    for word in ("out/cat.png", "queue", "submit", "remove", "total", "is completed", " poll"):
-        assert word in done.stdout
-
-
-def test_one_failure_fails_the_run_and_says_why(tmp_path: Path) -> None:
-    (tmp_path / "good.jpg").write_bytes(photo())
-    (tmp_path / "bad.jpg").write_bytes(b"%PDF-1.7")
-
-    done = cutout("run", "good.jpg", "bad.jpg", cwd=tmp_path, COLUMNS="200")
-
-    assert done.returncode == 1
-    assert (tmp_path / "out" / "good.png").exists()
-    assert "rejected" in done.stdout
-    assert "(unsupported_format)" in done.stdout
-
-
-def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = cutout("run", "nowhere.jpg", cwd=tmp_path)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "cutout: nowhere.jpg: no such file or folder\n"
+        assert children("CUTOUT_TEST=end") == []
 
 
 def test_an_engine_that_cannot_run_is_named(tmp_path: Path) -> None:
@@ -121,7 +101,7 @@ class Up:
             cwd=cwd,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"CUTOUT_STATE": str(cwd / "stack.json")},
+            env=os.environ | {"CUTOUT_STATE": str(cwd / "state")},
         )
         self.log = cwd / "up.log"
 
@@ -148,22 +128,22 @@ def up(tmp_path: Path, ports: tuple[str, str]) -> Iterator[Up]:
 def test_a_stack_that_is_up_is_used_from_another_terminal(
     up: Up, tmp_path: Path, ports: tuple[str, str]
 ) -> None:
-    told = cutout("env", cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "stack.json"))
+    told = cutout("env", cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "state"))
     assert told.returncode == 0, told.stderr
-    exports = dict(
-        shlex.split(line.removeprefix("export "))[0].split("=", 1)
-        for line in told.stdout.splitlines()
-    )
+    lines = [line for line in told.stdout.splitlines() if line.startswith("export ")]
+    exports = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     assert exports["AWS_ENDPOINT_URL"] == f"https://127.0.0.1:{ports[0]}"
     assert exports["WAVESPEED_BASE_URL"] == f"http://127.0.0.1:{ports[1]}"
     assert {"INPUT_BUCKET", "OUTPUT_BUCKET", "TASKS_TABLE", "STATE_MACHINE_ARN"} <= set(exports)
     assert {"UPLOAD_QUEUE_URL", "WAVESPEED_API_KEY", "AWS_DEFAULT_REGION"} <= set(exports)
 
-    again = cutout("up", "--aws-port", ports[0], cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "s2"))
+    again = cutout("up", "--aws-port", ports[0], cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "state"))
     assert again.returncode == 1
     assert f"port {ports[0]}" in again.stderr
 
-    assert up.end() == 130
-    gone = cutout("env", cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "stack.json"))
+    down = cutout("down", cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "state"))
+    assert down.stdout == f"the stack on port {ports[0]} has ended\n"
+    assert up.process.wait(30) == 130
+    gone = cutout("env", cwd=tmp_path, CUTOUT_STATE=str(tmp_path / "state"))
     assert (gone.returncode, gone.stdout) == (1, "")
     assert "no local stack is running" in gone.stderr

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from cutout.domain.tasks import Status
-from cutout_cli.operate import Operator, on_this_machine
-from tests.e2e.conftest import photo, running
+from cutout_cli.retry import Cost
+from tests.e2e.conftest import photo, retry, running
 from tests.support.stack_client import StackClient
 
 DEADLINE = 10  # seconds; the shortest that the template allows
@@ -35,8 +35,7 @@ def test_a_result_that_came_after_the_deadline_is_fetched_for_nothing(stack: Sta
     upload = stack.upload(photo(), "late.jpg")
     assert stack.ended(upload).code == "timed_out"
 
-    operator = Operator(on_this_machine(stack.env))
-    assert "it is taken up again" in operator.retry("late.jpg", pay_again=False)
+    assert retry(stack, "late.jpg").cost is Cost.NOTHING
 
     task = stack.reached(upload, Status.COMPLETED)
     assert task.attempt == 2

@@ -5,15 +5,13 @@ import json
 import pytest
 
 from cutout.domain.tasks import Status
-from cutout_cli.operate import NothingToRetry, Operator, on_this_machine
-from tests.e2e.conftest import photo
+from cutout_cli.errors import NothingToRetry
+from cutout_cli.redrive import DeadLetters
+from cutout_cli.retry import Cost
+from cutout_cli.stacks import local
+from tests.e2e.conftest import photo, retry
 from tests.support.stack_client import StackClient, event_of
 from tests.support.waiting import wait_for
-
-
-@pytest.fixture
-def operator(stack: StackClient) -> Operator:
-    return Operator(on_this_machine(stack.env))
 
 
 def test_a_late_result_of_an_older_revision_replaces_nothing(stack: StackClient) -> None:
@@ -58,47 +56,50 @@ def test_a_poll_function_that_is_killed_finishes_on_the_next_try(stack: StackCli
     assert len(stack.billed("killed.jpg")) == 1
 
 
-def test_a_failure_of_the_vendor_is_sent_anew(stack: StackClient, operator: Operator) -> None:
+def test_a_failure_of_the_vendor_is_sent_anew(stack: StackClient) -> None:
     stack.ask_for_fault("task-fails", "again.jpg", times=1)
     upload = stack.upload(photo(), "again.jpg")
     assert stack.ended(upload).code == "prediction_failed"
 
-    operator.retry("again.jpg", pay_again=False)
+    assert retry(stack, "again.jpg").cost is Cost.PAID
 
     assert stack.reached(upload, Status.COMPLETED).code is None
     assert [task["refunded"] for task in stack.billed("again.jpg")] == [True, False]
 
 
-def test_an_uncertain_task_is_paid_again_only_by_a_persons_word(
-    stack: StackClient, operator: Operator
-) -> None:
+def test_an_uncertain_task_is_paid_again_only_by_a_persons_word(stack: StackClient) -> None:
     stack.ask_for_fault("submit-dropped", "unsure.jpg", times=1)
     upload = stack.upload(photo(), "unsure.jpg")
     stack.reached(upload, Status.UNCERTAIN)
 
     with pytest.raises(NothingToRetry, match="may have accepted and billed"):
-        operator.retry("unsure.jpg", pay_again=False)
-    operator.retry("unsure.jpg", pay_again=True)
+        retry(stack, "unsure.jpg")
+    retry(stack, "unsure.jpg", pay_again=True)
 
     assert stack.reached(upload, Status.COMPLETED).attempt == 2
 
 
-def test_a_completed_task_is_not_retried(stack: StackClient, operator: Operator) -> None:
+def test_a_completed_task_is_not_retried(stack: StackClient) -> None:
     stack.ended(stack.upload(photo(), "done.jpg"))
 
     with pytest.raises(NothingToRetry, match="is completed; there is nothing to retry"):
-        operator.retry("done.jpg", pay_again=True)
+        retry(stack, "done.jpg", pay_again=True)
 
 
-def test_dead_letters_go_back_to_work(stack: StackClient, operator: Operator) -> None:
+def test_dead_letters_go_back_to_work(stack: StackClient) -> None:
     upload = stack.upload(photo(), "dead.jpg")
     stack.ended(upload)
     stack.sqs.send_message(
         QueueUrl=stack.env["DEAD_LETTER_QUEUE_URL"], MessageBody=event_of(upload)
     )
 
-    assert operator.redrive() == 1
-    assert operator.redrive() == 0
+    letters = DeadLetters(local(stack.env))
+    (letter,) = letters.messages()
+    assert (letter.queue, letter.text) == ("UploadDeadLetters", "upload of dead.jpg")
+    letters.put_back(letter)
+    (letter,) = letters.messages()
+    letters.redrive(letter)
+    assert list(letters.messages()) == []
     assert len(stack.billed("dead.jpg")) == 1
 
 

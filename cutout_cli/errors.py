@@ -1,0 +1,70 @@
+"""What can go wrong in a command, and with which exit code it ends.
+
+0 is success; 2 a command line that makes no sense, which nothing was done for; 130 an interruption.
+"""
+
+from cutout.domain.errors import CutoutError
+
+FAILED, USAGE, TIMED_OUT, INTERRUPTED = 1, 2, 3, 130
+
+
+class CommandError(CutoutError):
+    """A command cannot do what was asked."""
+
+    exit_code = FAILED
+
+
+class PhotoNotFound(CommandError):
+    """A path leads to no photo."""
+
+
+class WouldOverwrite(CommandError):
+    """A file is there that the command would replace."""
+
+
+class CannotSave(CommandError):
+    """A folder cannot be made or written to."""
+
+
+class BadParameters(CommandError):
+    """The template has no such parameter, or not with such a value."""
+
+    exit_code = USAGE
+
+
+class NoStackRunning(CommandError):
+    """There is no local stack to talk to, or more than one."""
+
+
+class StillRunning(CommandError):
+    """A local stack was told to end and did not."""
+
+
+class StackNotFound(CommandError):
+    """CloudFormation has no such stack, or it is no Cutout."""
+
+
+class KeyNotFound(CommandError):
+    """The ledger has no task of an object."""
+
+
+class NothingToRetry(CommandError):
+    """The task is on its way, or done, or must not be paid twice unasked."""
+
+
+class NotConfirmed(CommandError):
+    """Nobody said yes."""
+
+
+class NotHandled(CommandError):
+    """A message of a dead-letter queue failed once more."""
+
+
+class CannotFollow(CommandError):
+    """Which task an upload is cannot be known."""
+
+
+class WaitedTooLong(CommandError):
+    """Nothing changed for as long as `--timeout` allows."""
+
+    exit_code = TIMED_OUT

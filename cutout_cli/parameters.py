@@ -1,0 +1,67 @@
+"""The template's parameters, checked before anything starts, as CloudFormation does.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from cutout_cli.errors import BadParameters
+
+TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+
+
+def checked(arguments: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` arguments as a mapping. Raises `BadParameters`, which names every mistake."""
+    if not arguments:
+        return {}
+    declared: Mapping[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    wrong: list[str] = []
+    parameters: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        parameters[name] = value
+        if not equals:
+            wrong.append(f"{argument!r} is not NAME=VALUE")
+        elif name not in declared:
+            wrong.append(_unknown(name, declared))
+        else:
+            wrong += (f"{name}={value}: {what}" for what in _mistakes(value, declared[name]))
+    if wrong:
+        raise BadParameters("; ".join(wrong))
+    return parameters
+
+
+def _unknown(name: str, declared: Mapping[str, Any]) -> str:
+    by_lowercase = {known.lower(): known for known in declared}
+    near = get_close_matches(name.lower(), by_lowercase, n=1, cutoff=0.5)
+    hint = f"; did you mean {by_lowercase[near[0]]}?" if near else "; template.yaml lists them"
+    return f"the template has no parameter {name}{hint}"
+
+
+def _mistakes(value: str, declared: Mapping[str, Any]) -> Iterator[str]:
+    allowed = [str(item) for item in declared.get("AllowedValues", [])]
+    if allowed and value not in allowed:
+        yield f"must be one of {', '.join(allowed)}"
+    pattern = declared.get("AllowedPattern")
+    if pattern and not re.fullmatch(pattern, value):
+        yield declared.get("ConstraintDescription", f"must match {pattern}")
+    if declared["Type"] == "Number":
+        yield from _number_mistakes(value, declared)
+    elif len(value) > declared.get("MaxLength", len(value)):
+        yield f"must have at most {declared['MaxLength']} characters"
+
+
+def _number_mistakes(value: str, declared: Mapping[str, Any]) -> Iterator[str]:
+    if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", value):
+        yield "must be a number"
+        return
+    if float(value) < declared.get("MinValue", float("-inf")):
+        yield f"must be at least {declared['MinValue']}"
+    if float(value) > declared.get("MaxValue", float("inf")):
+        yield f"must be at most {declared['MaxValue']}"

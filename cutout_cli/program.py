@@ -1,0 +1,53 @@
+"""How all commands of `cutout` end: an error of ours is one line, a signal what a shell expects."""
+
+import signal
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cutout_cli.errors import FAILED, INTERRUPTED
+
+
+class Program(TyperGroup):
+    """The one place where errors become text and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read the output has left: nothing more to say
+            raise typer.Exit(FAILED) from None
+        except Exception as error:
+            text = explanation(error)
+            if text is None:
+                raise
+            print(f"cutout: {text}", file=sys.stderr)
+            raise typer.Exit(getattr(error, "exit_code", FAILED)) from None
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def explanation(error: BaseException) -> str | None:
+    """What an error of ours or of AWS says; None of any other, which is a defect."""
+    # Here, because a command that succeeds, such as --help, need not wait for boto3.
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from cutout.domain.errors import CutoutError
+
+    if isinstance(error, CutoutError):
+        cause = error.__cause__ and explanation(error.__cause__)
+        return f"{error}: {cause}" if cause else str(error)
+    if isinstance(error, ClientError):
+        # Of a refused call it names who, which action and which resource.
+        detail = error.response.get("Error", {})
+        return f"{error.operation_name}: {detail.get('Message') or detail.get('Code')}"
+    return str(error) if isinstance(error, BotoCoreError) else None
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,117 @@
+"""Reads a stack's tasks, many at a time, without changing any."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from cutout.domain.tasks import WATCHED, Status, Task
+from cutout.store.governor import KEY as GOVERNOR
+from cutout.store.ledger import Ledger
+from cutout.store.table import Item, Table
+from cutout_cli.errors import KeyNotFound
+from cutout_cli.stacks import Stack
+
+_INDEX, _INDEX_KEY = "by-open-status", "open_status"
+_BATCH = 100  # DynamoDB's limit for BatchGetItem
+_deserialize = TypeDeserializer().deserialize
+
+
+class Tasks:
+    """The ledger of one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._client = stack.client("dynamodb")
+        self._table = stack.tasks_table
+        self._bucket = stack.input_bucket
+        self._ledger = Ledger(Table(self._client, stack.tasks_table))
+
+    def get(self, task_id: str) -> Task:
+        """One task. Raises `TaskNotFound`."""
+        return self._ledger.get(task_id)
+
+    def of_key(self, key: str) -> list[Task]:
+        """The tasks of an object's revisions, newest first. Raises `KeyNotFound`."""
+        tasks = self._ledger.of_object(self._bucket, key)
+        if not tasks:
+            raise KeyNotFound(f"no upload of {key!r} is in the ledger")
+        return tasks
+
+    def of_prediction(self, prediction_id: str) -> list[Task]:
+        """The tasks that the vendor has under an id; the whole table is read for it."""
+        return list(self._scan({"prediction_id": prediction_id}))
+
+    def many(self, task_ids: Iterable[str]) -> dict[str, Task]:
+        """Those of the tasks that are there, by their ids; strongly consistent."""
+        left = [{"task_id": {"S": task_id}} for task_id in dict.fromkeys(task_ids)]
+        found: dict[str, Task] = {}
+        while left:
+            now, left = left[:_BATCH], left[_BATCH:]
+            asked = {self._table: {"Keys": now, "ConsistentRead": True}}
+            answer = self._client.batch_get_item(RequestItems=asked)
+            for item in answer["Responses"].get(self._table, []):
+                task = _task(item)
+                found[task.task_id] = task
+            left += answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+        return found
+
+    def find(
+        self,
+        statuses: frozenset[Status] = frozenset(Status),
+        prefix: str = "",
+        since: datetime | None = None,
+    ) -> Iterator[Task]:
+        """The tasks in some statuses, whose key has a prefix, created since a time; in no order.
+
+        What an operator may have to look at is found by an index; for the others the whole table
+        is read, which costs a read unit for every 8 KB of it.
+        """
+        tasks = self._watched(statuses) if statuses <= WATCHED else self._scan({})
+        for task in tasks:
+            if (
+                task.status in statuses
+                and task.key.startswith(prefix)
+                and (since is None or task.created_at >= since)
+            ):
+                yield task
+
+    def governor(self) -> Mapping[str, Any]:
+        """What has been spent and when the next slot is, as the governor wrote it."""
+        answer = self._client.get_item(TableName=self._table, Key={"task_id": {"S": GOVERNOR}})
+        return _plain(answer.get("Item", {}))
+
+    def _watched(self, statuses: frozenset[Status]) -> Iterator[Task]:
+        pages = self._client.get_paginator("query")
+        for status in statuses:
+            for page in pages.paginate(
+                TableName=self._table,
+                IndexName=_INDEX,
+                KeyConditionExpression="#status = :status",
+                ExpressionAttributeNames={"#status": _INDEX_KEY},
+                ExpressionAttributeValues={":status": {"S": status.value}},
+            ):
+                # The index is a moment behind and need not hold whole tasks.
+                yield from self.many(item["task_id"]["S"] for item in page["Items"]).values()
+
+    def _scan(self, equal: Mapping[str, str]) -> Iterator[Task]:
+        # The governor, the locks and the latencies are in the table, too: they have no status.
+        names = {"#status": "status"} | {f"#{name}": name for name in equal}
+        conditions = ["attribute_exists(#status)", *(f"#{name} = :{name}" for name in equal)]
+        asked: Any = {
+            "TableName": self._table,
+            "FilterExpression": " AND ".join(conditions),
+            "ExpressionAttributeNames": names,
+        }
+        if equal:
+            asked["ExpressionAttributeValues"] = {f":{n}": {"S": v} for n, v in equal.items()}
+        for page in self._client.get_paginator("scan").paginate(**asked):
+            yield from map(_task, page["Items"])
+
+
+def _task(item: Mapping[str, Any]) -> Task:
+    return Task.model_validate(_plain(item))
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}

@@ -1,0 +1,117 @@
+"""How commands end."""
+
+import os
+import signal
+from importlib.metadata import version
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from cutout.domain.errors import ServiceError
+from cutout_cli.errors import WaitedTooLong
+from cutout_cli.program import explanation
+from cutout_local.aws.errors import NotBuilt
+from cutout_local.wavespeed.errors import NoRemover
+from tests.unit.cli.conftest import Cutout
+
+DENIED = ClientError(
+    {"Error": {"Code": "AccessDenied", "Message": "u is not authorized to perform: dynamodb:Scan"}},
+    "Scan",
+)
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> "Fails":
+    return Fails(monkeypatch)
+
+
+class Fails:
+    """Has `cutout env` raise an error."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def __call__(self, error: BaseException) -> None:
+        def fail(_port: int | None) -> None:
+            raise error
+
+        self._patch.setattr("cutout_cli.state_file.running_stack", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotBuilt("build first"), 1),
+        (NoRemover("build first"), 1),
+        (ServiceError("build first"), 1),
+        (WaitedTooLong("build first"), 3),
+    ],
+)
+def test_an_error_of_ours_is_one_line(
+    cutout: Cutout, fails: Fails, error: Exception, code: int
+) -> None:
+    fails(error)
+
+    done = cutout("env")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (code, "", "cutout: build first\n")
+
+
+def test_a_refused_call_says_which_action() -> None:
+    assert explanation(DENIED) == "Scan: u is not authorized to perform: dynamodb:Scan"
+
+
+def test_a_service_error_says_what_the_service_said() -> None:
+    error = ServiceError("DynamoDB failed on x")
+    error.__cause__ = DENIED
+
+    told = explanation(error)
+    assert told == "DynamoDB failed on x: Scan: u is not authorized to perform: dynamodb:Scan"
+
+
+def test_missing_credentials_are_explained() -> None:
+    assert explanation(NoCredentialsError()) == "Unable to locate credentials"
+
+
+def test_a_defect_keeps_its_traceback(cutout: Cutout, fails: Fails) -> None:
+    fails(ZeroDivisionError("a defect"))
+
+    with pytest.raises(ZeroDivisionError):
+        cutout("env")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_as_a_shell_expects(
+    cutout: Cutout, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def interrupted(_port: int | None) -> None:
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("cutout_cli.state_file.running_stack", interrupted)
+
+    assert cutout("env").exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", ["run", "up", "env", "retry", "redrive"])
+def test_help_shows_examples(cutout: Cutout, command: str, option: str) -> None:
+    lines = cutout(command, option).stdout.splitlines()
+
+    assert [line for line in lines[2:] if line.startswith("  ") and f"cutout {command}" in line]
+
+
+def test_the_version_is_the_packages(cutout: Cutout) -> None:
+    assert cutout("--version").stdout == f"cutout {version('cutout')}\n"
+
+
+@pytest.mark.parametrize("port", ["-1", "99999"])
+@pytest.mark.parametrize("command", [("up", "--aws-port"), ("api", "--port")])
+def test_a_port_that_cannot_be_is_a_usage_error(
+    cutout: Cutout, command: tuple[str, str], port: str
+) -> None:
+    done = cutout(*command, port)
+
+    assert done.exit_code == 2
+    assert "equal to 65535" in done.stderr or "equal to 0" in done.stderr

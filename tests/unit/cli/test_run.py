@@ -1,0 +1,235 @@
+"""`cutout run` without its stack: what is told about photos, and what is never overwritten."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from cutout.domain.tasks import Status
+from cutout_cli.stacks import Stack
+from tests.support.images import jpeg
+from tests.support.world import answer
+from tests.unit.cli.conftest import Cutout, Fates
+
+PNG_URL = "https://vendor.test/outputs/p.png"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, cutout: Cutout) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name in ("cat.jpg", "dog.jpg"):
+        (folder / name).write_bytes(jpeg(40, 30))
+    return folder
+
+
+@pytest.fixture
+def confidence(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The headers under which the server gives its outputs out."""
+    headers: dict[str, str] = {}
+
+    @contextmanager
+    def stream(method: str, url: str) -> Iterator[httpx.Response]:
+        assert (method, str(httpx.URL(url))) == ("GET", PNG_URL)
+        yield httpx.Response(200, headers=headers)
+
+    monkeypatch.setattr("cutout_cli.uploads.httpx.stream", stream)
+    return headers
+
+
+@pytest.fixture(autouse=True)
+def local_stack(
+    stack: Stack, fates: Fates, confidence: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The stack that is started is the one in memory; what it was started with."""
+    started: dict[str, Any] = {}
+
+    @contextmanager
+    def start(**asked: Any) -> Iterator[Any]:
+        started.update(asked)
+        ready = SimpleNamespace(wait_for_remover=lambda: None)
+        yield SimpleNamespace(wavespeed=ready, environment={})
+
+    monkeypatch.setattr("cutout_cli.run.local_stack", start)
+    monkeypatch.setattr("cutout_cli.run.local", lambda _environment: stack)
+    fates.world.answers = [completed(PNG_URL) for _ in range(20)]
+    return started
+
+
+def completed(output: str) -> Callable[[httpx.Request], httpx.Response]:
+    """The vendor's answer about whatever prediction it is asked for."""
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        prediction_id = request.url.path.split("/")[-2]
+        return answer(id=prediction_id, status="completed", outputs=[output])
+
+    return answered
+
+
+def test_each_photo_is_a_line_on_standard_output_whatever_its_length(
+    cutout: Cutout, photos: Path
+) -> None:
+    long = photos / f"{'long' * 40}.jpg"
+    long.write_bytes(jpeg())
+
+    done = cutout("run", "album")
+
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("done      album/") and "-> out/" in line for line in lines)
+    assert all("(remover 2.5 s)" in line for line in lines)
+    assert done.stderr.splitlines()[-1].startswith("3 photos: 3 done; ")
+    assert (photos.parent / "out" / "cat.png").exists()
+
+
+def test_every_kind_of_ending_is_in_the_summary_and_fails_the_run(
+    cutout: Cutout, photos: Path, fates: Fates
+) -> None:
+    for name in ("bad.jpg", "lost.jpg", "poor.jpg"):
+        (photos / name).write_bytes(jpeg())
+    fates.by_key = {
+        "bad.jpg": (Status.REJECTED, "unsupported_format", "it looks like application/pdf"),
+        "lost.jpg": (Status.UNCERTAIN, "answer_lost", "nobody knows"),
+        "poor.jpg": (Status.FAILED, "prediction_failed", "no subject was found"),
+    }
+
+    done = cutout("run", "album")
+
+    assert done.exit_code == 1
+    assert "2 done, 1 rejected, 1 uncertain, 1 failed" in done.stderr
+    assert "rejected  album/bad.jpg: it looks like application/pdf (unsupported_format)" in (
+        done.stdout.splitlines()
+    )
+
+
+def test_a_low_confidence_is_told(cutout: Cutout, photos: Path, confidence: dict[str, str]) -> None:
+    confidence["x-cutout-confidence-level"] = "low"
+
+    done = cutout("run", "album/cat.jpg")
+
+    assert "confidence low" in done.stdout
+    assert "confidence is low, so look at: album/cat.jpg" in done.stderr
+
+
+def test_an_output_in_base64_has_no_confidence_and_is_saved(
+    cutout: Cutout, photos: Path, fates: Fates
+) -> None:
+    fates.world.answers = [completed("iVBORw0KGgo" * 10_000)]
+
+    done = cutout("run", "album/cat.jpg", "-p", "Base64Output=true")
+
+    assert done.exit_code == 0
+    assert "confidence" not in done.stdout
+
+
+def test_one_photo_is_told_step_by_step(cutout: Cutout, photos: Path) -> None:
+    told = cutout("run", "album/cat.jpg").stderr
+
+    for word in ("queue", "submit", "remove", "total", "is completed, attempt 1, 0 polls"):
+        assert word in told
+
+
+def test_json_is_an_object_a_photo(cutout: Cutout, photos: Path) -> None:
+    (line,) = cutout("run", "album/cat.jpg", "--json").stdout.splitlines()
+
+    told = json.loads(line)
+    assert told["photo"] == "album/cat.jpg"
+    assert (told["status"], told["code"], told["reason"]) == ("completed", None, None)
+    assert (told["output_key"], told["inference_seconds"]) == ("cat.jpg.png", 2.5)
+    assert Path(told["saved_to"]).name == "cat.png"
+
+
+def test_a_wait_is_told_with_the_ledgers_reason_until_the_timeout(
+    cutout: Cutout, photos: Path, fates: Fates
+) -> None:
+    reason = "the day's budget of $0.02 is spent; submits resume at 00:00 UTC"
+    fates.by_key = {"dog.jpg": (Status.QUEUED, "over_budget", reason)}
+
+    done = cutout("run", "album", "--timeout", "0.3")
+
+    assert done.exit_code == 3
+    assert done.stdout.count("\n") == 1
+    assert f"queued    album/dog.jpg: {reason} (over_budget)" in done.stderr
+    assert f"nothing has changed for 0.3 s (--timeout); dog.jpg is queued: {reason}" in done.stderr
+    assert "2 photos: 1 done, 1 still queued" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["[bold]y.jpg", "a[/b].jpg", ":smile:.jpg", "new\nline.jpg"])
+def test_a_file_name_is_text(cutout: Cutout, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(jpeg())
+
+    done = cutout("run", name)
+
+    assert done.exit_code == 0
+    (line,) = done.stdout.splitlines()
+    assert name.replace("\n", "\\n") in line
+
+
+def test_a_photo_is_never_replaced_by_its_own_output(cutout: Cutout, tmp_path: Path) -> None:
+    photo = tmp_path / "mine.png"
+    photo.write_bytes(b"the only copy")
+
+    done = cutout("run", "mine.png", "--out", ".", "--force")
+
+    assert done.exit_code == 1
+    assert "mine.png is one of the photos and would be replaced" in done.stderr
+    assert photo.read_bytes() == b"the only copy"
+
+
+def test_a_file_that_is_there_is_replaced_by_force_alone(
+    cutout: Cutout, photos: Path, tmp_path: Path, local_stack: dict[str, Any]
+) -> None:
+    earlier = tmp_path / "out" / "cat.png"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"earlier")
+
+    refused = cutout("run", "album/cat.jpg")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "out/cat.png: is there already; add --force to replace" in refused.stderr
+    assert (earlier.read_bytes(), local_stack) == (b"earlier", {})
+
+    assert cutout("run", "album/cat.jpg", "--force").exit_code == 0
+    assert earlier.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_anything_starts(
+    cutout: Cutout, photos: Path, tmp_path: Path, local_stack: dict[str, Any]
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    done = cutout("run", "album", "--out", "file/out")
+
+    assert (done.exit_code, local_stack) == (1, {})
+    assert "cannot make file/out" in done.stderr
+
+
+def test_a_run_uploads_under_the_input_prefix(
+    cutout: Cutout, photos: Path, fates: Fates, tmp_path: Path
+) -> None:
+    assert cutout("run", "album", "-p", "InputPrefix=in/").exit_code == 0
+
+    keys = fates.world.s3.list_objects_v2(Bucket="uploads")["Contents"]
+    assert [key["Key"] for key in keys] == ["in/cat.jpg", "in/dog.jpg"]
+    assert (tmp_path / "out" / "cat.png").exists()
+
+
+def test_a_run_has_no_bucket_to_find(cutout: Cutout, photos: Path) -> None:
+    done = cutout("run", "album", "-p", "ExistingInputBucket=mine")
+
+    assert done.exit_code == 2
+    assert "starts a new account" in done.stderr
+
+
+def test_a_sheet_shows_what_was_saved(cutout: Cutout, photos: Path, tmp_path: Path) -> None:
+    done = cutout("run", "album", "--sheet", "out/sheet.jpg")
+
+    assert done.exit_code == 0
+    assert "contact sheet: out/sheet.jpg" in done.stderr
+    assert (tmp_path / "out" / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
