@@ -44,6 +44,8 @@ def _raw_body(request: LambdaFunctionUrlEvent) -> bytes:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     request = LambdaFunctionUrlEvent(event)
+    if request.http_method != "POST":
+        return {"statusCode": 405}
     body = _raw_body(request)
     if len(body) > MAX_BODY_BYTES:
         return {"statusCode": 413}

@@ -1,13 +1,14 @@
 """The ways in which a result can come: at once, as base64, by callback, or after a lost answer."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
-from cutout.domain.errors import ServiceError
+from cutout.domain.errors import ForgedCallback, ServiceError
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.submit import Submitter
@@ -109,8 +110,13 @@ def test_the_vendor_is_told_to_call_back_about_this_very_attempt(
     submitter.submit(upload)
 
     asked = [parse_qs(request.url.query.decode()) for request in posts(world)]
-    urls = [f"https://webhook.test/{upload.task_id}-{attempt}" for attempt in (1, 2)]
-    assert asked == [{"webhook": [url]} for url in urls]
+    attempts = [ask["webhook"][0].rpartition("-") for ask in asked]
+    assert [url for url, _, _ in attempts] == [
+        f"https://webhook.test/{upload.task_id}-{attempt}" for attempt in (1, 2)
+    ]
+    tokens = {token for _, _, token in attempts}
+    assert all(re.fullmatch("[0-9a-f]{32}", token) for token in tokens)
+    assert len(tokens) == 2
 
 
 def test_with_the_webhook_on_the_timer_is_only_the_fallback(world: World, upload: Upload) -> None:
@@ -322,7 +328,8 @@ class TestResubmit:
         submitter.submit(upload)
         sent = world.task(upload)
 
-        call_back(world, world.webhook_receiver(), lost)
+        with pytest.raises(ForgedCallback):
+            call_back(world, world.webhook_receiver(), lost)
 
         assert world.task(upload) == sent
 
@@ -344,7 +351,8 @@ class TestResubmit:
 
 def call_back(world: World, receiver: WebhookReceiver, task: Task) -> None:
     body = callback("p1")
-    receiver.receive(f"/{task.execution_name}", signed(body, world.now), body)
+    path = f"/{task.execution_name}-{task.callback_token}"
+    receiver.receive(path, signed(body, world.now), body)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +396,24 @@ def test_what_an_earlier_attempt_left_is_forgotten(world: World, upload: Upload)
     assert world.first_input(task)["await_callback"] is True
 
 
+@pytest.mark.parametrize("policy", ["hold", "resubmit"])
+def test_a_prediction_that_is_another_tasks_leaves_a_submit_uncertain(
+    world: World, upload: Upload, policy: str
+) -> None:
+    other = world.upload(jpeg(50, 30), "other.jpg")
+    world.answers = [accepted("p1"), accepted("p1")]
+    submitter = world.submitter(on_uncertain=policy)
+
+    submitter.submit(upload)
+    submitter.submit(other)
+
+    assert (world.task(upload).status, world.task(upload).prediction_id) == ("processing", "p1")
+    refused = world.task(other)
+    assert (refused.status, refused.code) == (Status.UNCERTAIN, "prediction_taken")
+    assert refused.prediction_id is None
+    assert world.executions() == [world.task(upload).execution_name]
+
+
 def test_a_callback_tells_what_a_sender_that_died_could_not(world: World, upload: Upload) -> None:
     world.answers = [KeyboardInterrupt()]  # nothing catches it
     with pytest.raises(KeyboardInterrupt):
@@ -420,4 +446,7 @@ def test_between_the_answer_and_its_place_in_the_ledger_nothing_can_fail(
     world.answers = [answer(price=0.01), answered]
     submitted(world, upload, images_per_minute=10, daily_budget=1)
 
-    assert calls[0] == ("UpdateItem", {"task_id": {"S": upload.task_id}})
+    # A prediction is claimed first, else the task might get another one's picture.
+    written = [call for call in calls if "#prediction#" not in str(call)]
+    assert written[0] == ("UpdateItem", {"task_id": {"S": upload.task_id}})
+    assert calls.index(written[0]) <= 1

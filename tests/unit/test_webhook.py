@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 from datetime import datetime, timedelta
@@ -8,25 +9,41 @@ import httpx
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.domain.errors import ForgedCallback, ServiceError, StatusChanged, VendorUnavailable
+from cutout.domain.errors import (
+    ForgedCallback,
+    PredictionTaken,
+    ServiceError,
+    StatusChanged,
+    VendorUnavailable,
+)
 from cutout.domain.messages import callback_url
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.webhook import WebhookReceiver
 from tests.support.factories import make_task
+from tests.support.images import jpeg
 from tests.support.world import (
     MODEL,
     NOW,
     TABLE,
     WEBHOOK_SECRET,
+    WEBHOOK_URL,
     World,
+    accepted,
     callback,
+    refused,
     secret_is,
     signed,
 )
 
 MACHINE = Path(__file__).parents[2] / "statemachine" / "wait_loop.asl.yaml"
 BODY = callback()
-SUBMITTED: dict[str, Any] = {"attempt": 1, "callback_expected": True, "prediction_id": "p1"}
+TOKEN = "0123456789abcdef0123456789abcdef"
+SUBMITTED: dict[str, Any] = {
+    "attempt": 1,
+    "callback_expected": True,
+    "callback_token": TOKEN,
+    "prediction_id": "p1",
+}
 
 
 @pytest.fixture
@@ -47,7 +64,7 @@ def task_that_is(world: World, status: Status, **fields: Any) -> Task:
 
 
 def path_of(task: Task) -> str:
-    return f"/{task.execution_name}"
+    return f"/{task.execution_name}-{task.callback_token}"
 
 
 def call_back(world: World, receiver: WebhookReceiver, task: Task, body: bytes = BODY) -> None:
@@ -383,31 +400,106 @@ def test_a_callback_about_something_that_is_over_changes_nothing(
 ) -> None:
     task = task_that_is(world, **({"status": Status.PROCESSING, "task_token": "t"} | fields))
 
-    receiver.receive(f"/{task.task_id}-1", signed(BODY), BODY)
+    receiver.receive(f"/{task.task_id}-1-{TOKEN}", signed(BODY), BODY)
 
     assert world.ledger.get(task.task_id) == task
     assert (world.woken, world.executions()) == ([], [])
 
 
-def test_a_callback_about_a_task_that_nobody_knows_makes_none(
-    world: World, receiver: WebhookReceiver
-) -> None:
-    receiver.receive(f"/{'0' * 32}-1", signed(BODY), BODY)
-
-    assert world.dynamodb.scan(TableName=TABLE)["Count"] == 0
+# ------------------------------------------------------------------ what the vendor was not told
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "/", "/{id}", "/{id}-", "/{id}-1/", "/x/{id}-1", "{id}-1", "/{id}-1\n", "/#governor"],
+    [
+        "",
+        "/",
+        "/{id}",
+        "/{id}-",
+        "/{id}-1",
+        "/{id}-1-",
+        "/{id}-1-None",
+        "/{id}-1-" + TOKEN[::-1],
+        "/{id}-1-" + TOKEN[:-1],
+        "/{id}-1-" + TOKEN.upper(),
+        "/{id}-1-" + TOKEN + "/",
+        "/{id}-1-" + TOKEN + "\n",
+        "/{id}-1-ü",
+        "/x/{id}-1-" + TOKEN,
+        "{id}-1-" + TOKEN,
+        "/#governor-1-" + TOKEN,
+        "/" + "0" * 32 + "-1-" + TOKEN,
+    ],
 )
-def test_a_path_that_names_no_attempt_is_left_alone(
-    world: World, receiver: WebhookReceiver, task: Task, wrong: str
+def test_a_path_that_the_vendor_was_not_told_is_refused_before_anybody_else_is_asked(
+    world: World, task: Task, wrong: str
 ) -> None:
-    receiver.receive(wrong.format(id=task.task_id), signed(BODY), BODY)
+    with pytest.raises(ForgedCallback):
+        world.webhook_receiver().receive(wrong.format(id=task.task_id), signed(BODY), BODY)
+
+    assert world.requests == []
+    assert world.ledger.get(task.task_id) == task
+    assert world.dynamodb.scan(TableName=TABLE)["Count"] == 1
+    assert world.executions() == []
+
+
+@pytest.mark.parametrize("guess", ["", "None", "null"])
+def test_a_task_that_expects_no_callback_takes_none(
+    world: World, receiver: WebhookReceiver, guess: str
+) -> None:
+    task = task_that_is(world, Status.UNCERTAIN, callback_token=None, prediction_id=None)
+    with pytest.raises(ForgedCallback):
+        receiver.receive(f"/{task.execution_name}-{guess}", signed(BODY), BODY)
 
     assert world.ledger.get(task.task_id) == task
+
+
+def test_a_real_callback_is_worth_nothing_at_another_tasks_path(
+    world: World, receiver: WebhookReceiver, task: Task
+) -> None:
+    """What a vendor's mix-up, or somebody who has the account's webhook secret, could try."""
+    world.ledger.claim_prediction(task, "p1")
+    other = task_that_is(
+        world, Status.UNCERTAIN, task_id="f" * 32, callback_token=TOKEN[::-1], prediction_id=None
+    )
+    for path in (f"/{other.execution_name}-{TOKEN}", path_of(other)):
+        with contextlib.suppress(ForgedCallback):
+            receiver.receive(path, signed(BODY), BODY)
+
+    assert world.ledger.get(other.task_id) == other
     assert world.executions() == []
+    call_back(world, receiver, other, callback("p2"))
+    assert world.ledger.get(other.task_id).prediction_id == "p2"
+
+
+def test_a_prediction_that_a_callback_brings_is_its_tasks_for_ever(
+    world: World, receiver: WebhookReceiver
+) -> None:
+    first = task_that_is(world, Status.UNCERTAIN, prediction_id=None)
+    second = task_that_is(world, Status.UNCERTAIN, task_id="f" * 32, prediction_id=None)
+
+    call_back(world, receiver, first, callback("p7"))
+    call_back(world, receiver, second, callback("p7"))
+
+    assert world.ledger.get(first.task_id).prediction_id == "p7"
+    assert world.ledger.get(second.task_id) == second
+
+
+def test_a_callback_is_good_for_one_attempt(world: World, receiver: WebhookReceiver) -> None:
+    upload = world.upload(jpeg())
+    submitter = world.submitter(webhook_url=WEBHOOK_URL)
+    world.answers = [refused(429), accepted("p2"), secret_is()]
+    submitter.submit(upload)
+    before = path_of(world.task(upload))
+    world.pass_time(60)
+    submitter.submit(upload)
+
+    after = world.task(upload)
+    assert before != path_of(after)
+    with pytest.raises(ForgedCallback):
+        receiver.receive(before, signed(callback("p2"), world.now), callback("p2"))
+    call_back(world, receiver, after, callback("p2"))
+    assert world.task(upload).called_back_at == world.now
 
 
 @pytest.mark.parametrize(
@@ -503,6 +595,14 @@ def test_a_token_is_left_only_for_a_task_at_work(world: World) -> None:
 
 @pytest.mark.parametrize("base", ["https://webhook.test", "https://webhook.test/"])
 def test_all_that_a_callback_needs_is_in_the_path(base: str) -> None:
-    task = make_task(attempt=3)
-    assert callback_url(base, task.attempt_id) == f"https://webhook.test/{task.task_id}-3"
-    assert MODEL not in callback_url(base, task.attempt_id)
+    task = make_task(attempt=3, callback_token=TOKEN)
+    assert callback_url(base, task) == f"https://webhook.test/{task.task_id}-3-{TOKEN}"
+    assert MODEL not in callback_url(base, task)
+
+
+def test_a_prediction_belongs_to_one_task(world: World) -> None:
+    mine, others = make_task(), make_task(task_id="f" * 32)
+    world.ledger.claim_prediction(mine, "p1")
+    world.ledger.claim_prediction(mine, "p1")
+    with pytest.raises(PredictionTaken):
+        world.ledger.claim_prediction(others, "p1")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from cutout.domain.errors import VendorUnavailable
+from cutout.domain.messages import Callback
 from cutout.domain.tasks import Status, Task
 from functions.webhook import app as webhook
 from tests.support import events
@@ -24,6 +25,7 @@ CONTEXT: Any = SimpleNamespace(
     aws_request_id="r",
 )
 BODY = callback()
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,12 @@ def function(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
 def task(world: World) -> Task:
     """A task whose execution waits for the callback."""
     entered = {Status.QUEUED: NOW, Status.PROCESSING: NOW}
-    fields: dict[str, Any] = {"attempt": 1, "prediction_id": "p1", "callback_expected": True}
+    fields: dict[str, Any] = {
+        "attempt": 1,
+        "prediction_id": "p1",
+        "callback_expected": True,
+        "callback_token": TOKEN,
+    }
     return world.ledger.claim(
         make_task(status=Status.PROCESSING, entered_at=entered, task_token="the-token", **fields)
     )
@@ -66,11 +73,15 @@ def request(path: str, body: bytes, headers: dict[str, str], *, encoded: bool) -
     }
 
 
+def path_of(task: Task) -> str:
+    return f"/{task.execution_name}-{task.callback_token}"
+
+
 def deliver(
     task: Task, body: bytes = BODY, headers: dict[str, str] | None = None, *, encoded: bool = True
 ) -> dict[str, Any]:
     headers = signed(body) if headers is None else headers
-    event = request(f"/{task.execution_name}", body, headers, encoded=encoded)
+    event = request(path_of(task), body, headers, encoded=encoded)
     return webhook.handler(event, CONTEXT)
 
 
@@ -92,11 +103,22 @@ def test_header_names_may_be_spelled_in_any_case(world: World, task: Task) -> No
     assert world.woken == ["the-token"]
 
 
-def test_a_signed_callback_about_nothing_is_accepted(world: World) -> None:
+def test_a_callback_to_another_path_is_refused_before_the_vendor_is_asked(world: World) -> None:
     event = request("/favicon.ico", BODY, signed(BODY), encoded=True)
 
-    assert webhook.handler(event, CONTEXT) == {"statusCode": 200}
-    assert world.woken == []
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 401}
+    assert (world.woken, world.requests) == ([], [])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "post"])
+def test_any_method_but_post_is_refused(world: World, task: Task, method: str) -> None:
+    event = request(path_of(task), BODY, signed(BODY), encoded=True)
+    event["requestContext"]["http"]["method"] = method
+
+    assert webhook.handler(event, CONTEXT) == {"statusCode": 405}
+
+    assert (world.woken, world.requests) == ([], [])
+    assert world.ledger.get(task.task_id) == task
 
 
 @pytest.mark.parametrize("body", [BODY, b"", b"\xff\xfe\x00garbage", b"A" * 1000])
@@ -158,6 +180,10 @@ def test_a_vendor_that_does_not_tell_its_secret_lets_the_callback_come_again(
 def test_the_callback_in_events_is_one_that_the_vendor_could_send(world: World) -> None:
     event = events.load("callback")
     world.now = datetime.fromtimestamp(int(event["headers"]["webhook-timestamp"]), UTC)
+    named = Callback.parse(event["rawPath"])
+    assert named
+    task_id, attempt = named.attempt
+    world.ledger.claim(make_task(task_id=task_id, attempt=attempt, callback_token=named.token))
 
     assert webhook.handler(event, CONTEXT) == {"statusCode": 200}
     world.pass_time(3600)
@@ -175,8 +201,10 @@ def test_nothing_that_is_secret_is_logged(
 
     assert deliver(task, body, good) == {"statusCode": 200}
     assert deliver(task, body, bad) == {"statusCode": 401}
-    assert webhook.handler(elsewhere, CONTEXT) == {"statusCode": 200}
-    assert deliver(make_task(attempt=9), body, good) == {"statusCode": 200}
+    assert webhook.handler(elsewhere, CONTEXT) == {"statusCode": 401}
+    assert deliver(make_task(attempt=9), body, good) == {"statusCode": 401}
+    world.ledger.move(world.ledger.get(task.task_id), Status.COMPLETED, NOW)
+    assert deliver(task, body, good) == {"statusCode": 200}
     assert deliver(task, padded(webhook.MAX_BODY_BYTES + 1)) == {"statusCode": 413}
 
     logged = repr([vars(record) for record in caplog.records])
@@ -185,6 +213,7 @@ def test_nothing_that_is_secret_is_logged(
     for hush in (
         "cdn.test",
         "the-token",
+        TOKEN,
         "the-key",
         WEBHOOK_SECRET.removeprefix("whsec_"),
         good["webhook-signature"].removeprefix("v3,"),

@@ -4,6 +4,7 @@ Every step can be run again: a message that comes back finds the task in the led
 from there. `submitting` is written before the POST, so that a POST is never sent twice unnoticed.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ from cutout.settings import SubmitSettings
 from cutout.store.governor import Charge, Governor
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.client import WaveSpeed
+
+_TOKEN_BYTES = 16  # nobody guesses 128 bits
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Submitter:
 
     def _write_ahead(self, task: Task, options: Options) -> Task:
         now = self.clock()
+        # The vendor refuses a webhook together with base64 output.
+        callback = bool(self.settings.webhook_url) and not options.base64_output
         return self.ledger.move(
             task,
             Status.SUBMITTING,
@@ -120,8 +125,8 @@ class Submitter:
             attempt=task.attempt + 1,
             lease_until=now + self._lease,
             model=options.model,
-            # The vendor refuses a webhook together with base64 output.
-            callback_expected=bool(self.settings.webhook_url) and not options.base64_output,
+            callback_expected=callback,
+            callback_token=secrets.token_hex(_TOKEN_BYTES) if callback else None,
             called_back_at=None,
             task_token=None,
             prediction_id=None,
@@ -133,9 +138,10 @@ class Submitter:
 
     def _post(self, task: Task, url: str, options: Options, charge: Charge) -> timedelta | None:
         webhook = self.settings.webhook_url
-        callback = callback_url(webhook, task.attempt_id) if task.callback_expected else None
+        callback = callback_url(webhook, task) if task.callback_expected else None
         try:
             prediction = self.wavespeed.submit(url, options, callback)
+            self.ledger.claim_prediction(task, prediction.id)
         except NotNow as error:
             # What the answer means for the task comes first: all else may fail.
             wait = self._queue_again(task, error)

@@ -12,9 +12,15 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from cutout.aws.wait_loop import WaitLoop
-from cutout.domain.errors import ForgedCallback, StatusChanged, VendorUnavailable
-from cutout.domain.messages import called_back
-from cutout.domain.tasks import Status, Task
+from cutout.domain.errors import (
+    ForgedCallback,
+    PredictionTaken,
+    StatusChanged,
+    TaskNotFound,
+    VendorUnavailable,
+)
+from cutout.domain.messages import Callback
+from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.observability import logger
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.contract import (
@@ -72,18 +78,41 @@ class WebhookReceiver:
     def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
         """Take one callback; header names are in lower case.
 
-        Raises `ForgedCallback` for what the vendor did not sign in the last five minutes.
+        Raises `ForgedCallback` for what does not come to the URL that the vendor was told, or was
+        not signed by the vendor in the last five minutes.
         """
+        attempt, task = self._addressee(path)
         self._authenticate(headers, body)
-        attempt, prediction = called_back(path), _prediction(body)
-        if attempt is None or prediction is None:
-            logger.warning("a signed callback was ignored: it names no attempt or no prediction")
+        prediction = _prediction(body)
+        if prediction is None:
+            logger.warning("a signed callback was ignored: it names no prediction")
             return
-        logger.append_keys(task_id=attempt.task_id)
         try:
+            if task.prediction_id is None:
+                self.ledger.claim_prediction(task, prediction.id)
             self._wake(self.ledger.record_callback(attempt, prediction.id, self.clock()))
+        except PredictionTaken:
+            logger.warning("a signed callback was ignored: its prediction is another task's")
         except StatusChanged:
             logger.info("a callback was ignored: its task has ended, or is in another attempt")
+
+    def _addressee(self, path: str) -> tuple[AttemptId, Task]:
+        """The attempt that a path is about, and its task.
+
+        Everything else is refused before anybody but the ledger is asked: the URL is public.
+        """
+        callback = Callback.parse(path)
+        if callback is None:
+            raise ForgedCallback("the callback's path names no attempt")
+        logger.append_keys(task_id=callback.attempt.task_id)
+        try:
+            task = self.ledger.get(callback.attempt.task_id)
+        except TaskNotFound as error:
+            raise ForgedCallback("the callback's path names no task") from error
+        token = task.callback_token or ""
+        if not (token and hmac.compare_digest(token.encode(), callback.token.encode())):
+            raise ForgedCallback("the callback's path is not one that the vendor was told")
+        return callback.attempt, task
 
     def _wake(self, task: Task) -> None:
         if task.status is Status.SUBMITTING:

@@ -7,13 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from cutout.domain.messages import (
+    Callback,
     CutoutFailed,
     ExecutionEnded,
     ObjectCreated,
     PollRequest,
     RetryRequest,
     callback_url,
-    called_back,
     upload_message,
 )
 from cutout.domain.tasks import AttemptId
@@ -75,7 +75,8 @@ def test_an_attempt_reads_back_as_it_was_written(attempt: int) -> None:
     attempt_id = AttemptId(TASK_ID, attempt)
 
     assert AttemptId.parse(str(attempt_id)) == attempt_id
-    assert called_back(callback_url("", attempt_id)) == attempt_id
+    task = make_task(task_id=TASK_ID, attempt=attempt, callback_token="0a" * 16)
+    assert Callback.parse(callback_url("", task)) == (attempt_id, "0a" * 16)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_what_names_no_attempt_is_none(text: str) -> None:
     name = text.format(id=TASK_ID)
 
     assert AttemptId.parse(name) is None
-    assert called_back(f"/{name}") is None
+    assert Callback.parse(f"/{name}-{'0a' * 16}") is None
 
 
 def test_a_failure_says_which_upload_and_why() -> None:

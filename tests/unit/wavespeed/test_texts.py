@@ -27,6 +27,10 @@ URL = f"https://in.s3.eu-central-1.amazonaws.com/a/cat.jpg?{QUERY}"
         (f"the key {KEY} is unknown", "the key *** is unknown"),
         (f"headers: Authorization: Bearer {KEY}", "headers: Authorization: Bearer ***"),
         ("Bearer CANARY", "Bearer ***"),
+        (
+            f"https://a.test/{'0a' * 16}-1-{'0b' * 16}: 502",
+            f"https://a.test/{'0a' * 16}-1-***: 502",
+        ),
         ("secret whsec_CANARY", "secret whsec_***"),
         ("two\r\nlines\tand\x00 a \x1b[31mbell\x07", "two lines and a [31mbell"),
         (f"{KEY[:6]}\u200b\x00{KEY[6:]}", "***"),

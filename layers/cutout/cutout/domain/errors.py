@@ -18,6 +18,7 @@ CutoutError
 │   ├── VendorRedirects
 │   └── VendorUnreachable
 ├── AnswerLost              the request was sent and nobody knows whether it was accepted
+│   └── PredictionTaken
 ├── VendorUnavailable       a question to the vendor got no usable answer; asking again is free
 ├── OutputUnavailable       the output could not be downloaded this time
 ├── Failed                  the task is over without an output
@@ -137,6 +138,10 @@ class VendorUnreachable(NotNow):
 
 class AnswerLost(CutoutError):
     """A submit was sent and its answer never came, or said nothing about acceptance."""
+
+
+class PredictionTaken(AnswerLost):
+    """The vendor named a prediction that belongs to another task."""
 
 
 class VendorUnavailable(CutoutError):

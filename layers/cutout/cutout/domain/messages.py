@@ -5,7 +5,7 @@ The upload queue brings `ObjectCreated` and `RetryRequest`, Step Functions `Poll
 """
 
 import json
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -148,17 +148,26 @@ class Closed(BaseModel):
 # ------------------------------------------------------------------ the vendor's callback
 
 
-def callback_url(base_url: str, attempt: AttemptId) -> str:
-    """Where the vendor calls back about an attempt. All that is needed is in the path.
+class Callback(NamedTuple):
+    """Which attempt the vendor calls back about, and the token that only the vendor was told."""
+
+    attempt: AttemptId
+    token: str
+
+    @classmethod
+    def parse(cls, path: str) -> Self | None:
+        """What a path names, if it is one of ours."""
+        attempt_id, _, token = path.removeprefix("/").rpartition("-")
+        attempt = AttemptId.parse(attempt_id)
+        return cls(attempt, token) if attempt and path.startswith("/") else None
+
+
+def callback_url(base_url: str, task: Task) -> str:
+    """Where the vendor calls back about a task's attempt. All that is needed is in the path.
 
     Whether the vendor keeps a query string is not known.
     """
-    return f"{base_url.rstrip('/')}/{attempt}"
-
-
-def called_back(path: str) -> AttemptId | None:
-    """The attempt that a callback's path is about, if it is one."""
-    return AttemptId.parse(path[1:]) if path.startswith("/") else None
+    return f"{base_url.rstrip('/')}/{task.attempt_id}-{task.callback_token}"
 
 
 # ------------------------------------------------------------------ the event bus

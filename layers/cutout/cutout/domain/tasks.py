@@ -82,7 +82,7 @@ def check_reopening(before: Status, after: Status) -> None:
 
 
 class AttemptId(NamedTuple):
-    """One submit of one task; as text it names the execution and the callback's path."""
+    """One submit of one task; as text it names the execution and begins the callback's path."""
 
     task_id: str
     attempt: int
@@ -120,6 +120,7 @@ class Task(ObjectRevision):
     submit_after: datetime | None = None
     prediction_id: str | None = None
     callback_expected: bool = False
+    callback_token: str | None = Field(default=None, description="In the attempt's callback URL.")
     called_back_at: datetime | None = None
     task_token: str | None = Field(default=None, description="Wakes the wait loop.")
     inference_ms: int | None = None
@@ -170,6 +171,7 @@ class TaskChanges(TypedDict, total=False):
     model: str
     prediction_id: str | None
     callback_expected: bool
+    callback_token: str | None
     called_back_at: datetime | None
     task_token: str | None
     inference_ms: int

@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Unpack
 
-from cutout.domain.errors import ConditionFailed, StatusChanged, TaskNotFound
+from cutout.domain.errors import (
+    ConditionFailed,
+    PredictionTaken,
+    StatusChanged,
+    TaskNotFound,
+)
 from cutout.domain.tasks import (
     WATCHED,
     AttemptId,
@@ -79,6 +84,25 @@ class Ledger:
         except ConditionFailed as error:
             raise TaskNotFound(f"the ledger has no task {task_id}") from error
         return Task.model_validate(item)
+
+    def claim_prediction(self, task: Task, prediction_id: str) -> None:
+        """Have a prediction belong to this task for ever. Raises `PredictionTaken`.
+
+        Whoever writes a prediction's id to a task claims it first: were it another task's too, one
+        of them would get the other's picture.
+        """
+        try:
+            self._table.update(
+                f"#prediction#{prediction_id}",
+                "SET claimed_by = :me, expires_at = :expires",
+                condition="attribute_not_exists(claimed_by) OR claimed_by = :me",
+                values={":me": task.task_id, ":expires": task.expires_at},
+            )
+        except ConditionFailed as error:
+            raise PredictionTaken(
+                "the vendor named a prediction that belongs to another task; "
+                "whether this one was accepted is unknown"
+            ) from error
 
     def record_callback(self, attempt: AttemptId, prediction_id: str, now: datetime) -> Task:
         """Note that the vendor called back about a task that is not over yet.

@@ -17,6 +17,7 @@ _URL = re.compile(r"://|:\\/\\/|%3A%2F%2F", re.IGNORECASE)
 _QUERY = re.compile(r"[?#]|%3F|%23|\\u003f", re.IGNORECASE)
 _USER = re.compile(r"://[^\s/?#@]*@")
 _SIGNED = re.compile(r"X-Amz-[\w-]+(=|%3D)", re.IGNORECASE)
+_CALLBACK = re.compile(r"([0-9a-f]{32}-\d{1,9})-[0-9a-f]{32}")  # in the URL of a webhook
 _TOKEN = re.compile(r"\b(bearer |whsec_)\S+", re.IGNORECASE)
 
 
@@ -28,7 +29,8 @@ def scrubbed(text: str, key: str = "") -> str:
     text = " ".join(_without_control(text[:_READ_CHARACTERS]).split())
     if key:
         text = text.replace(key, "***")
-    text = _TOKEN.sub(r"\1***", _WORD.sub(lambda word: _without_query(word[0]), text))
+    text = _WORD.sub(lambda word: _without_query(word[0]), text)
+    text = _CALLBACK.sub(r"\1-***", _TOKEN.sub(r"\1***", text))
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
 
 
