@@ -20,7 +20,7 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from cutout_local.stack import LOCAL_API_KEY, LocalStack, local_stack
+from cutout_local.stack import LocalStack, local_stack
 from cutout_local.wavespeed import Settings, Tier
 
 LEAST_SHARE = 0.95
@@ -60,9 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     tier = Tier(images_per_minute=options.rate, concurrent=1000)
     parameters = {"ImagesPerMinute": str(options.rate)}
-    with local_stack(
-        parameters=parameters, settings=Settings(api_key=LOCAL_API_KEY, tier=tier)
-    ) as stack:
+    with local_stack(parameters=parameters, settings=Settings(tier=tier)) as stack:
         ids = burst(stack, options.uploads)
         client = stack.aws.client("dynamodb")
         ledger = Ledger(Table(client, stack.environment["TASKS_TABLE"]))

@@ -158,17 +158,22 @@ def api(
         typer.Option(envvar="CUTOUT_WAVESPEED_PORT", help="Port to listen on.", **options.PORTS),
     ] = 5567,
     api_key: Annotated[
-        str, typer.Option(envvar="WAVESPEED_API_KEY", help="The key that clients must send.")
-    ] = "local-api-key",
+        str | None,
+        typer.Option(
+            envvar="WAVESPEED_API_KEY", help="The key that clients must send; else a new one."
+        ),
+    ] = None,
     remover: options.Remover = "classical",
 ) -> None:
     """Run only the WaveSpeed-compatible server until Ctrl-C."""
     from cutout_local.wavespeed import Server, Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    with Server(Settings(api_key=api_key), port=port, remover=remover) as server:
+    settings = Settings(api_key=api_key) if api_key else Settings()
+    with Server(settings, port=port, remover=remover) as server:
         server.wait_for_remover()
-        print(f"listening on {server.base_url}, described at {server.base_url}/docs", flush=True)
+        print(f"listening on {server.base_url}, described at {server.base_url}/docs")
+        print(f"export WAVESPEED_API_KEY={settings.api_key}", flush=True)
         threading.Event().wait()
 
 

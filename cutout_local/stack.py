@@ -15,7 +15,6 @@ BUILD = ROOT / ".aws-sam" / "local"
 """What `make build-local` makes: the template, and the layer for this machine."""
 STACK_NAME = "cutout"
 API_KEY_SECRET = "cutout/wavespeed-api-key"  # noqa: S105 - the name of a secret, not the secret
-LOCAL_API_KEY = "local-api-key"
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def local_stack(
             wait_scale=wait_scale,
             schedule_scale=schedule_scale,
         )
-        settings = settings or Settings(api_key=LOCAL_API_KEY)
-        settings = settings.model_copy(update={"ca_file": str(aws.certificate.ca)})
+        settings = (settings or Settings()).model_copy(update={"ca_file": str(aws.certificate.ca)})
         wavespeed = stack.enter_context(
             Server(settings, port=wavespeed_port, remover=remover, load_engine=load_engine)
         )

@@ -22,6 +22,7 @@ from cutout_local.aws.patching import replaces
 
 _EVENTBRIDGE = "events.amazonaws.com"
 _TRACE: ContextVar[str] = ContextVar("trace", default="")
+_REPORTS: ContextVar[bool] = ContextVar("reports", default=False)
 _LONGEST_CHAIN = 16
 _POLLER_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
@@ -175,12 +176,48 @@ def _depth(attributes: dict[str, str]) -> int:
 
 
 def _bury(batch: list[dict[str, Any]], url: str) -> None:
-    policy = sqs._queues[url]["attributes"].get("RedrivePolicy")
-    dead_letters = sqs._queue_by_arn(json.loads(policy)["deadLetterTargetArn"])
+    """Without a dead-letter queue they are gone."""
     sqs._delete_messages_for_esm(url, {message["receipt_handle"] for message in batch})
-    with sqs._queues_lock:
-        dead_letters["messages"] += [{**m, "visible_at": time.time()} for m in batch]
-    esm_wake.set()
+    if policy := sqs._queues[url]["attributes"].get("RedrivePolicy"):
+        dead_letters = sqs._queue_by_arn(json.loads(policy)["deadLetterTargetArn"])
+        with sqs._queues_lock:
+            dead_letters["messages"] += [{**m, "visible_at": time.time()} for m in batch]
+        esm_wake.set()
+
+
+@replaces("services.lambda_svc", "_run_sqs_batch", "batch reports")
+def _expect_report(original: Callable[..., None]) -> Any:
+    def run(mapping: Any, *more: Any) -> None:
+        _REPORTS.set("ReportBatchItemFailures" in mapping.get("FunctionResponseTypes", []))
+        original(mapping, *more)
+
+    return run
+
+
+@replaces("services.lambda_svc", "_execute_function", "batch reports")
+def _check_report(original: Callable[..., Any]) -> Any:
+    """A report of failed items that cannot be read fails the whole batch.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    MiniStack skips what it cannot read. No upstream issue exists.
+    """
+
+    def execute(function: Any, event: Any) -> Any:
+        result = original(function, event)
+        if _REPORTS.get() and not result.get("error"):
+            ids = {record["messageId"] for record in event["Records"]}
+            if not _is_report(result["body"], ids):
+                result["body"] = {"batchItemFailures": [{"itemIdentifier": each} for each in ids]}
+        return result
+
+    return execute
+
+
+def _is_report(body: Any, ids: set[str]) -> bool:
+    failures = body.get("batchItemFailures") or [] if isinstance(body, dict) else [body]
+    return body is None or all(
+        isinstance(failure, dict) and failure.get("itemIdentifier") in ids for failure in failures
+    )
 
 
 @replaces("services.lambda_svc", "_create_function_url_config", "function URLs")

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+import random
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from typing import Any
 
@@ -14,11 +15,13 @@ import yaml
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from ministack.core.responses import json_response, now_iso
 from ministack.services import stepfunctions, sts
 
 from cutout_local.aws.patching import replaces
 
 _ROLE: ContextVar[tuple[str, str]] = ContextVar("role")  # its ARN, and the state machine's name
+_FOR_EVER = 365 * 86400  # no execution may take longer
 _creating = threading.Lock()
 
 
@@ -37,6 +40,77 @@ def _run(original: Callable[[str], None]) -> Any:
         original(execution_arn)
 
     return run
+
+
+@replaces("services.stepfunctions", "_run_execution", "timeout of an execution")
+def _time_out(original: Callable[[str], None]) -> Any:
+    """AWS ends an execution after the state machine's `TimeoutSeconds`; MiniStack does not.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
+    No upstream issue exists.
+    """
+
+    def run(execution_arn: str) -> None:
+        execution = stepfunctions._executions[execution_arn]
+        machine = stepfunctions._state_machines[execution["stateMachineArn"]]
+        seconds = json.loads(machine["definition"]).get("TimeoutSeconds", _FOR_EVER)
+        timer = threading.Timer(seconds, copy_context().run, (time_out, execution))
+        timer.start()
+        original(execution_arn)
+        timer.cancel()
+
+    return run
+
+
+def time_out(execution: dict[str, Any]) -> None:
+    if execution["status"] == "RUNNING":
+        ended = {"status": "TIMED_OUT", "error": "States.Timeout", "stopDate": now_iso()}
+        execution.update(ended)
+        stepfunctions._add_event(execution, "ExecutionTimedOut", {})
+        stepfunctions._emit_execution_status_event(execution)
+
+
+@replaces("services.stepfunctions", "_find_matching_retrier", "retries")
+def _retrier(original: Callable[..., Any]) -> Any:
+    """AWS knows `MaxDelaySeconds` and `JitterStrategy`; MiniStack does not.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    No upstream issue exists. MiniStack waits no longer than a minute; that is not mended.
+    """
+
+    def find(retriers: Any, error: str, counts: dict[int, int]) -> Any:
+        found, place = original(retriers, error, counts)
+        if found is None:
+            return None, -1
+        growth = found.get("BackoffRate", 2) ** counts.get(place, 0)
+        seconds = found.get("IntervalSeconds", 1) * growth
+        seconds = min(seconds, found.get("MaxDelaySeconds", seconds))
+        if found.get("JitterStrategy") == "FULL":
+            seconds = random.uniform(0, seconds)  # noqa: S311
+        return {**found, "IntervalSeconds": seconds, "BackoffRate": 1}, place
+
+    return find
+
+
+@replaces("services.stepfunctions", "_start_execution", "repeated starts")
+def _start(original: Callable[..., Any]) -> Any:
+    """The same start again, while the execution runs, is answered as the first was.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    No upstream issue exists.
+    """
+
+    def start(request: dict[str, Any]) -> Any:
+        answer = original(request)
+        if answer[0] == 200 or "name" not in request:
+            return answer
+        machine = request["stateMachineArn"].replace(":stateMachine:", ":execution:")
+        running = stepfunctions._executions.get(f"{machine}:{request['name']}", {})
+        if running.get("status") != "RUNNING" or running["input"] != request.get("input", "{}"):
+            return answer
+        return json_response({key: running[key] for key in ("executionArn", "startDate")})
+
+    return start
 
 
 @replaces("services.stepfunctions", "_call_lambda", "calls by role")

@@ -62,10 +62,12 @@ class _Worker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
     def _await_init(self, *args: Any) -> None:
         try:
             super()._await_init(*args)
-        except RuntimeError as error:
-            if self._proc and self._proc.poll() is not None:
-                error.error_type = "Runtime.ExitError"  # type: ignore[attr-defined]
+        except lambda_runtime.ProvidedInitTimeout:
             raise
+        except RuntimeError as error:
+            told = self._init_error if isinstance(self._init_error, dict) else {}
+            kind, text = told.get("errorType"), told.get("errorMessage", str(error))
+            raise lambda_runtime.ProvidedRuntimeError(text, kind or "Runtime.ExitError") from error
 
 
 @replaces("services.lambda_svc", "_provided_runtime_code_dir", "runtime client")
@@ -79,13 +81,14 @@ def code_dir(code: bytes) -> str:
     folder = cache / hashlib.sha256(code).hexdigest()
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=cache))
-        zipfile.ZipFile(io.BytesIO(code)).extractall(fresh)
-        bootstrap = fresh / "bootstrap"
-        bootstrap.write_text(_BOOTSTRAP)
-        bootstrap.chmod(0o755)
-        with suppress(OSError):  # another stack was first
-            fresh.rename(folder)
+        with tempfile.TemporaryDirectory(dir=cache) as private:
+            fresh = Path(private, "code")
+            zipfile.ZipFile(io.BytesIO(code)).extractall(fresh)
+            bootstrap = fresh / "bootstrap"
+            bootstrap.write_text(_BOOTSTRAP)
+            bootstrap.chmod(0o755)
+            with suppress(OSError):  # another stack was first
+                fresh.rename(folder)
     return str(folder)
 
 

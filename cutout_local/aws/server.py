@@ -17,7 +17,9 @@ from ministack.app import app
 from ministack.core import lambda_runtime
 
 from cutout_local.aws import patches
+from cutout_local.aws.gate import Gate
 from cutout_local.aws.injection import FaultInjection
+from cutout_local.loopback import LoopbackOnly
 
 
 async def _serve(listener: int) -> None:
@@ -38,7 +40,8 @@ async def _serve(listener: int) -> None:
         # Invocations that run end with their functions; MiniStack would wait for them.
         await asyncio.to_thread(lambda_runtime.reset)
 
-    await serve(FaultInjection(app), config, shutdown_trigger=ended)  # type: ignore[arg-type]
+    private = LoopbackOnly(Gate(FaultInjection(app)))
+    await serve(private, config, shutdown_trigger=ended)  # type: ignore[arg-type]
 
 
 def main() -> None:

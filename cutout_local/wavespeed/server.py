@@ -12,6 +12,7 @@ from typing import Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cutout_local.loopback import LoopbackOnly
 from cutout_local.wavespeed.app import Api, create_app
 from cutout_local.wavespeed.errors import CannotListen, CannotStart, NoRemover, TaskFailure
 from cutout_local.wavespeed.pool import WorkerPool
@@ -120,7 +121,7 @@ class _Protocol(H11Protocol):
 class _Uvicorn(uvicorn.Server):
     def __init__(self, app: Api) -> None:
         config = uvicorn.Config(
-            app,
+            LoopbackOnly(app),
             http=_Protocol,
             ws="none",
             lifespan="on",

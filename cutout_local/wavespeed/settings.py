@@ -79,7 +79,7 @@ class Settings(_Frozen):
         webhook_backoff: the wait before the first retry; it doubles with each.
     """
 
-    api_key: str = Field(min_length=1, repr=False)
+    api_key: str = Field(default_factory=secrets.token_hex, min_length=1, repr=False)
     workers: int = Field(default_factory=_default_workers, gt=0)
     max_image_bytes: int = Field(default=200 * 1024**2, gt=0)
     max_image_pixels: int = Field(default=1_000_000_000, gt=0)

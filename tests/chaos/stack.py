@@ -11,7 +11,7 @@ from typing import Any
 from cutout.domain.messages import ObjectCreated
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
-from cutout_local.stack import LOCAL_API_KEY, LocalStack, local_stack
+from cutout_local.stack import LocalStack, local_stack
 from cutout_local.wavespeed import Settings
 from tests.chaos.files import MAX_MEGABYTES, MAX_MEGAPIXELS
 from tests.chaos.numbered_images import keep_colours, number_in
@@ -50,7 +50,7 @@ class Png:
 def campaign_stack(deadline: int) -> Iterator["CampaignStack"]:
     with local_stack(
         parameters={**PARAMETERS, "DeadlineSeconds": str(deadline)},
-        settings=Settings(api_key=LOCAL_API_KEY, workers=1),
+        settings=Settings(workers=1),
         load_engine=keep_colours,
         wait_scale=_WAIT_SCALE,
     ) as local:

@@ -229,3 +229,25 @@ def test_a_webhook_reaches_a_receiver_on_this_machine(server: Running, image_url
             line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert request.startswith(b"POST /tasks/7 HTTP/1.1\r\n")
     assert b"webhook-signature: v3," in request
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebind.evil"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_foreign_page_is_refused_even_with_the_key(
+    server: Running, method: str, headers: dict[str, str]
+) -> None:
+    assert server.client.get("/api/v3/balance").status_code == 200
+    refused = server.client.request(method, "/api/v3/balance", headers=headers)
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_each_server_has_a_key_of_its_own() -> None:
+    assert Settings().api_key != Settings().api_key

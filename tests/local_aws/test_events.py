@@ -91,4 +91,4 @@ def test_an_event_reaches_a_rule_with_its_detail_as_it_was(aws: Account) -> None
 
 
 def test_a_schedule_invokes_its_function_each_minute(aws: Account) -> None:
-    assert aws.ticks(3)
+    aws.tick(3)

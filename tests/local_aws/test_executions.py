@@ -71,7 +71,6 @@ def test_a_retry_tries_as_often_as_it_says(aws: Account) -> None:
     assert json.loads(execution["cause"])["errorMessage"] == "try 1"
 
 
-@pytest.mark.xfail(strict=True, reason="MiniStack knows neither MaxDelaySeconds nor jitter")
 def test_a_retry_waits_no_longer_than_its_limit(aws: Account) -> None:
     retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60}
     retry |= {"MaxDelaySeconds": 1, "MaxAttempts": 2, "JitterStrategy": "FULL"}
@@ -144,7 +143,6 @@ def test_a_wait_and_a_choice_by_expression(aws: Account) -> None:
     assert aws.output(states, {"s": -1}) == "default"
 
 
-@pytest.mark.xfail(strict=True, reason="MiniStack has no timeout for a whole execution")
 def test_an_execution_that_takes_too_long_is_timed_out(aws: Account) -> None:
     execution = aws.start(aws.machine({"Sleep": {**LONG, "Seconds": 2}}, TimeoutSeconds=1))
     assert aws.ended(execution)["status"] == "TIMED_OUT"
@@ -217,7 +215,6 @@ def test_a_name_stands_for_one_execution(aws: Account) -> None:
         aws.start(machine, {"a": 1}, name="one")
 
 
-@pytest.mark.xfail(strict=True, reason="MiniStack refuses a name that runs, whatever the input")
 def test_a_start_that_is_repeated_while_it_runs_is_the_same(aws: Account) -> None:
     machine = aws.machine({"Sleep": LONG})
     execution = aws.start(machine, {"a": 1}, name="one")

@@ -2,12 +2,27 @@
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.local_aws.support import Account
 from tests.support.waiting import wait_for
+
+UNPACK = """
+import io, threading, zipfile
+from concurrent.futures import ThreadPoolExecutor
+from cutout_local.aws.functions import code_dir
+
+with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+    archive.writestr("app.py", "code")
+together = threading.Barrier(8)
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda _: together.wait() and 0 or code_dir(buffer.getvalue()), range(8)))
+"""
 
 
 def is_running(pid: int) -> bool:
@@ -23,6 +38,20 @@ def test_an_error_is_named_by_the_handler_s_exception(aws: Account) -> None:
     assert (kind, payload["errorType"]) == ("Unhandled", "TemporarilyUnavailable")
     assert payload["errorMessage"] == 'no "luck"'
     assert payload["stackTrace"]
+
+
+def test_a_function_that_cannot_be_imported_says_so(aws: Account) -> None:
+    kind, payload = aws.invoke("Broken")
+    assert (kind, payload["errorType"]) == ("Unhandled", "Runtime.ImportModuleError")
+    assert "No module named 'nowhere'" in payload["errorMessage"]
+
+
+def test_what_several_stacks_unpack_at_once_is_there_once(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    unpack = [sys.executable, "-c", UNPACK]
+    subprocess.run(unpack, env={"CUTOUT_CODE_CACHE": str(cache)}, check=True, timeout=60)
+    (folder,) = cache.iterdir()
+    assert (folder / "app.py").read_text() == "code"
 
 
 def test_a_function_has_lambda_s_and_the_template_s_environment_and_no_other(aws: Account) -> None:

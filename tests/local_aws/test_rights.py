@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import ssl
 from typing import Any
 
-import boto3
+import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.local_aws.support import Account
 from tests.support.waiting import wait_for
@@ -38,21 +40,26 @@ def test_s3_denies_as_s3_does(aws: Account) -> None:
     assert "(AccessDenied)" in payload["errorMessage"]
 
 
-@pytest.mark.xfail(strict=True, reason="the root user's key is enough, whatever the signature")
-def test_a_caller_whose_signature_is_wrong_is_refused(aws: Account) -> None:
-    stranger = boto3.client(
-        "dynamodb",
-        region_name=aws.aws.region,
-        endpoint_url=aws.aws.endpoint_url,
-        aws_access_key_id=aws.aws.credentials.access_key_id,
-        aws_secret_access_key="wrong",
-        verify=str(aws.aws.certificate.ca),
-    )
+@pytest.mark.parametrize(("key", "secret"), [(None, "wrong"), ("test", "test"), ("0" * 12, None)])
+@pytest.mark.parametrize("service", ["dynamodb", "s3"])
+def test_a_caller_without_the_root_user_s_key_and_secret_is_refused(
+    aws: Account, service: str, key: str | None, secret: str | None
+) -> None:
     with (
-        contextlib.closing(stranger),
-        pytest.raises(stranger.exceptions.ClientError, match="Signature"),
+        contextlib.closing(aws.stranger(service, key, secret)) as stranger,
+        pytest.raises(ClientError, match=r"Signature|InvalidAccessKeyId|UnrecognizedClient"),
     ):
-        stranger.list_tables()
+        stranger.list_tables() if service == "dynamodb" else stranger.list_buckets()
+
+
+def test_a_url_that_the_root_user_has_signed_is_good_for_what_it_says(aws: Account) -> None:
+    aws.put("in/signed", b"for you")
+    place = {"Bucket": aws.outputs["Bucket"], "Key": "in/signed"}
+    url = aws.s3.generate_presigned_url("get_object", Params=place)
+    trusting = ssl.create_default_context(cafile=str(aws.aws.certificate.ca))
+    assert httpx.get(url, verify=trusting).content == b"for you"
+    forged = url.replace("in/signed", "in/other")
+    assert httpx.get(forged, verify=trusting).status_code == 403
 
 
 def test_a_poller_that_may_not_receive_does_not_poll(aws: Account) -> None:
