@@ -11,13 +11,14 @@ from cutout_local.remover.picture import to_lab
 from cutout_local.remover.result import Image, Level, Mask
 
 WEAK_EDGE = 3.0  # Lab units
+FULL_ROW = 0.95
 RING = 0.04  # of the longest side: how near the outline "local" is
 COLOUR_BINS = (8, 16, 16)
 
 
 def confidence(rgb: Image, mask: Mask, found: Evidence, params: Params) -> float:
-    """Return 0..1 for a mask (H, W) that is not empty; 0 if it leaves no background."""
-    if mask.all():
+    """Return 0..1 for a mask (H, W) that is not empty; 0 if it leaves bars at most."""
+    if _is_slab(mask) or _is_slab(mask.T):
         return 0.0
     statistics = {
         **_edge_statistics(rgb, mask),
@@ -26,6 +27,12 @@ def confidence(rgb: Image, mask: Mask, found: Evidence, params: Params) -> float
         **_agreement_statistics(mask, found),
     }
     return float(np.clip(params.confidence.score(statistics), 0, 1))
+
+
+def _is_slab(mask: Mask) -> bool:
+    """Whether nearly every row that belongs to the mask does so from one side to the other."""
+    covered = mask[mask.any(axis=1)].mean(axis=1)
+    return bool((covered > FULL_ROW).mean() > FULL_ROW)
 
 
 def level(score: float, params: Params) -> Level:

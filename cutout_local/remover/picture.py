@@ -9,6 +9,7 @@ MIN_SIDE = 8  # the filters and the superpixels need a few pixels on either side
 PLAIN_SPREAD = 5.0  # Lab units
 BUSY_SPREAD = 8.0
 BLANK_SPREAD = 2.0  # grey levels
+BAR_COLOUR = 6.0  # Lab units around a bar's own colour
 
 
 def fit(rgb: Image, side: int) -> Image:
@@ -29,6 +30,37 @@ def to_lab(rgb: Image) -> Floats:
 def is_blank(rgb: Image) -> bool:
     """Tell whether no subject was found: the picture is one plain colour."""
     return bool(rgb.reshape(-1, 3).std(axis=0).max() <= BLANK_SPREAD)
+
+
+def letterbox(rgb: Image) -> tuple[slice, slice]:
+    """Rows and columns between the bars, if plain bars of one colour lie along opposite sides."""
+    lab = to_lab(rgb)
+    return _between_bars(lab), _between_bars(lab.swapaxes(0, 1))
+
+
+def _between_bars(lab: Floats) -> slice:
+    top, bottom = _bar(lab), _bar(lab[::-1])
+    alike = np.linalg.norm(np.median(lab[0], axis=0) - np.median(lab[-1], axis=0)) < BAR_COLOUR
+    enough = len(lab) - top - bottom >= MIN_SIDE
+    between = slice(top, len(lab) - bottom)
+    return between if top and bottom and alike and enough else slice(0, len(lab))
+
+
+def _bar(lab: Floats) -> int:
+    """Rows of a plain bar at the top, 0 if there is none.
+
+    A bar ends at once and everywhere; a backdrop ends where the subject stands, a sky slowly.
+    Its last rows are mixed with the photo, since the picture was shrunk.
+    """
+    distance = np.linalg.norm(lab - np.median(lab[0], axis=0), axis=2)
+    other = np.flatnonzero((distance < BAR_COLOUR).mean(axis=1) < 0.98)
+    end = int(other[0]) + 2 if len(other) else len(lab)
+    if end == 2 or end >= len(lab) // 2:
+        return 0
+    differs = distance[end] > 1.5 * BAR_COLOUR
+    corner = max(1, len(differs) // 10)
+    corners = max(differs[:corner].mean(), differs[-corner:].mean())
+    return end if min(differs.mean(), corners) > 0.4 else 0
 
 
 def frame_width(rgb: Image) -> int:

@@ -13,6 +13,13 @@ def iou(opacity: Image, alpha: Floats) -> float:
     return float((found & wanted).sum() / (found | wanted).sum())
 
 
+def level_of(picture: Image) -> str | None:
+    try:
+        return remove(picture).level
+    except NoSubject:
+        return "no subject"
+
+
 def test_a_disc_before_a_gradient_is_cut_out(disc: Scene) -> None:
     cutout = remove(disc.rgb)
 
@@ -53,6 +60,35 @@ def test_a_frame_is_removed_with_the_background(disc: Scene) -> None:
 
     assert iou(opacity, np.pad(disc.alpha, 6)) > 0.97
     assert not opacity[:6].any()
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_letterboxed_photo_is_cut_out_without_its_bars_and_never_surely(
+    disc: Scene, colour: int
+) -> None:
+    bars = ((40, 40), (0, 0), (0, 0))
+
+    cutout = remove(np.pad(disc.rgb, bars, constant_values=colour))
+
+    assert iou(cutout.rgba[..., 3], np.pad(disc.alpha, bars[:2])) > 0.97
+    assert cutout.level == "medium"
+
+
+def test_a_blank_picture_between_bars_has_no_subject() -> None:
+    wall = np.random.default_rng(3).normal(128, 4, (120, 240, 3)).astype(np.uint8)
+
+    with pytest.raises(NoSubject):
+        remove(np.pad(wall, ((30, 30), (0, 0), (0, 0))))
+
+
+@pytest.mark.parametrize("shape", ["across", "down", "from the middle"])
+def test_a_gradient_is_never_sure(shape: str) -> None:
+    y, x = np.mgrid[:150, :200]
+    light = {"across": x, "down": y, "from the middle": 255 - np.hypot(x - 100, y - 75)}[shape]
+
+    picture = np.repeat(light[..., None], 3, axis=2).astype(np.uint8)
+
+    assert level_of(picture) in {"low", "medium", "no subject"}
 
 
 def test_a_grey_picture_is_cut_out(disc: Scene) -> None:

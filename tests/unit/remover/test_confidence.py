@@ -36,6 +36,15 @@ def test_a_mask_without_background_is_not_trusted_at_all(disc: Scene) -> None:
     assert confidence(disc.rgb, everything, sure_of(everything), PARAMS) == 0
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_mask_that_leaves_only_bars_is_not_trusted_at_all(disc: Scene, axis: int) -> None:
+    between = np.moveaxis(np.zeros(disc.alpha.shape, bool), axis, 0)
+    between[30:-30] = True
+    mask = np.moveaxis(between, 0, axis)
+
+    assert confidence(disc.rgb, mask, sure_of(mask), PARAMS) == 0
+
+
 @pytest.mark.parametrize(
     ("score", "name"),
     [(1.0, "high"), (0.85, "high"), (0.84, "medium"), (0.70, "medium"), (0.69, "low"), (0, "low")],

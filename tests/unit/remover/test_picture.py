@@ -1,7 +1,9 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from cutout_local.remover.picture import fit, frame_width, is_blank, to_lab
+from cutout_local.remover.picture import fit, frame_width, is_blank, letterbox, to_lab
 from cutout_local.remover.result import Image
 
 
@@ -61,6 +63,63 @@ def test_a_frame_on_three_sides_is_none() -> None:
     picture[6:, 6:-6] = noise(194, 288)
 
     assert frame_width(picture) == 0
+
+
+@pytest.mark.parametrize("colour", [0, 16, 255])
+@pytest.mark.parametrize("upright", [True, False])
+def test_bars_along_opposite_sides_are_left_out(colour: int, upright: bool) -> None:
+    picture = np.full((200, 300, 3), colour, np.uint8)
+    picture[30:-40] = noise(130, 300)
+
+    rows, columns = letterbox(picture if upright else picture.swapaxes(0, 1))
+
+    bars, photo = (rows, columns) if upright else (columns, rows)
+    assert 30 <= bars.start <= 32
+    assert 158 <= bars.stop <= 160
+    assert photo == slice(0, 300)
+
+
+def backdrop() -> Image:
+    """A box before white, which begins at once over more than half of the width."""
+    picture = np.full((200, 300, 3), 255, np.uint8)
+    picture[30:-40, 50:-50] = noise(130, 200)
+    return picture
+
+
+def sky() -> Image:
+    rows = np.linspace(250, 60, 200, dtype=np.uint8)
+    return np.tile(rows[:, None, None], (1, 300, 3))
+
+
+def one_bar() -> Image:
+    picture = noise(200, 300)
+    picture[:30] = 0
+    return picture
+
+
+def bars_of_two_colours() -> Image:
+    picture = one_bar()
+    picture[-30:] = 255
+    return picture
+
+
+def hardly_anything_between() -> Image:
+    picture = np.zeros((60, 300, 3), np.uint8)
+    picture[28:-28] = 255
+    return picture
+
+
+@pytest.mark.parametrize(
+    "make", [backdrop, sky, one_bar, bars_of_two_colours, hardly_anything_between]
+)
+def test_what_looks_like_bars_stays(make: Callable[[], Image]) -> None:
+    picture = make()
+
+    assert letterbox(picture) == (slice(0, len(picture)), slice(0, 300))
+
+
+def test_a_plain_picture_has_no_bars() -> None:
+    assert letterbox(np.zeros((20, 30, 3), np.uint8)) == (slice(0, 20), slice(0, 30))
 
 
 @pytest.mark.parametrize("side", [8, 16, 40])
