@@ -162,7 +162,7 @@ async def resolve(host: str) -> list[str]:
 @asynccontextmanager
 async def serve(**settings: Any) -> AsyncIterator[Api]:
     """Run the application with these settings."""
-    chosen = Settings(api_key=KEY, workers=2, **settings)
+    chosen = Settings(**{"api_key": KEY, "workers": 2} | settings)
     headers = {"authorization": f"Bearer {KEY}"}
     clock, remover, world = Clock(), Remover(), World()
     network = httpx.MockTransport(world)

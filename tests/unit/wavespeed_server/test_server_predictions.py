@@ -258,6 +258,27 @@ async def test_many_tasks_can_be_open_at_once(api: Api) -> None:
         await api.wait_for(task_id, "completed")
 
 
+async def test_one_worker_takes_the_images_in_the_order_of_their_submits() -> None:
+    async with serve(workers=1) as api:
+        api.remover.hold()
+        names = [f"{number}.jpg" for number in range(5)]
+        for name in names:
+            api.world.answers[f"/{name}"] = httpx.Response(200, content=name.encode())
+            await api.submit(f"https://images.test/{name}")
+        api.remover.go_on.set()
+        await api.run()
+        assert api.remover.sources == [*(name.encode() for name in names), b"image bytes"]
+
+
+@pytest.mark.parametrize(("cores", "gibibytes", "workers"), [(8, 64, 8), (8, 5, 2), (1, 1, 1)])
+def test_there_is_a_worker_for_each_core_as_far_as_memory_goes(
+    monkeypatch: pytest.MonkeyPatch, cores: int, gibibytes: int, workers: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gibibytes << 18}.get)
+    assert Settings(api_key=KEY).workers == workers
+
+
 async def test_sync_mode_that_runs_out_says_5004_and_the_task_lives_on() -> None:
     async with serve(sync_wait=0.01) as api:
         api.remover.hold()
