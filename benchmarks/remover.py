@@ -1,6 +1,7 @@
 """Measure a remover against photos whose alpha is known.
 
     python -m benchmarks.remover photos/            # name.jpg beside name.alpha.png
+                                                    # kinds: name and category in manifest.csv
     python -m benchmarks.remover --engine rembg photos/
     python -m benchmarks.remover                    # scikit-image's sample photo, no reference
 
@@ -11,6 +12,7 @@ difference, 0 to 1.
 from __future__ import annotations
 
 import argparse
+import csv
 import time
 from pathlib import Path
 from statistics import mean, median
@@ -45,7 +47,9 @@ def main() -> None:
     photos = sorted(arguments.folder.glob("*.jpg"))
     if not photos:
         raise SystemExit(f"no .jpg files in {arguments.folder}")
-    print_table([measure(remove, photo) for photo in photos])
+    rows = [measure(remove, photo) for photo in photos]
+    print_table(rows)
+    print_kinds(rows, kinds(arguments.folder))
 
 
 def _arguments() -> argparse.Namespace:
@@ -90,6 +94,23 @@ def print_table(rows: list[Row]) -> None:
     for title, summary in (("mean", mean), ("median", median)):
         columns = [summary(values) for values in list(zip(*rows, strict=True))[1:4]]
         print("{:30}{:8.3f}{:8.3f}{:9.2f}".format(title, *columns))
+
+
+def kinds(folder: Path) -> dict[str, str]:
+    """What each photo shows, by its name, if the folder has a list of that."""
+    manifest = folder / "manifest.csv"
+    if not manifest.exists():
+        return {}
+    with manifest.open(newline="") as file:
+        return {line["name"]: line["category"] for line in csv.DictReader(file)}
+
+
+def print_kinds(rows: list[Row], kinds: dict[str, str]) -> None:
+    for kind in sorted(set(kinds.values())):
+        chosen = [row for row in rows if kinds.get(row.name) == kind]
+        if chosen:
+            columns = [mean(values) for values in list(zip(*chosen, strict=True))[1:4]]
+            print("{:30}{:8.3f}{:8.3f}{:9.2f}".format(f"{kind} ({len(chosen)})", *columns))
 
 
 if __name__ == "__main__":

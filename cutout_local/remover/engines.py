@@ -39,7 +39,7 @@ def _load_rembg() -> Remover:
     except (OSError, ValueError) as error:
         raise RemoverUnavailable(
             f"rembg has no model file and could not fetch it: put {REMBG_MODEL}.onnx at "
-            f"{rembg_model_file()}"
+            f"{rembg_model_file()}; the README tells where it is to be had besides GitHub"
         ) from error
 
     def remove(rgb: Image, /) -> Cutout:
