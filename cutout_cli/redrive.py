@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cutout.domain.messages import ExecutionEnded, RetryRequest, upload_message
+from cutout.domain.messages import ExecutionEnded, RetryRequest, TaskDue, upload_message
 from cutout_cli.errors import NotHandled
 from cutout_cli.stacks import Stack
 
@@ -96,6 +96,8 @@ def _text(body: str) -> str:
         return _execution(body)
     if isinstance(message, RetryRequest):
         return f"retry of task {message.detail.task_id}"
+    if isinstance(message, TaskDue):
+        return f"wake-up of task {message.detail.task_id}"
     return f"upload of {message.upload.key}"
 
 

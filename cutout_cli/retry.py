@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from cutout.domain.errors import CutoutError, PredictionNotFound
 from cutout.domain.messages import RetryRequest
-from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.domain.tasks import REOPENABLE, Status, Task
 from cutout.wavespeed.contract import PredictionStatus
 from cutout_cli.errors import NothingToRetry
 from cutout_cli.stacks import Stack
@@ -81,7 +81,11 @@ class Retries:
 
     def plan(self, task: Task) -> Retry:
         """What a retry would do, as `cutout.retry` decides. Raises `NothingToRetry`."""
-        if task.status not in REOPENINGS:
+        if task.status is Status.PROCESSING:
+            return Retry(task, Cost.NOTHING, "is taken up if its execution has ended")
+        if task.status.open:
+            return Retry(task, Cost.PAID, "is sent now; it would be paid later, too")
+        if task.status not in REOPENABLE:
             raise NothingToRetry(
                 f"{task.key}: task {task.task_id} is {task.status}; there is nothing to retry"
             )

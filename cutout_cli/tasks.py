@@ -13,7 +13,7 @@ from cutout.store.table import Item, Table
 from cutout_cli.errors import KeyNotFound
 from cutout_cli.stacks import Stack
 
-_INDEX, _INDEX_KEY = "by-open-status", "open_status"
+_INDEX, _INDEX_KEY = "by-status", "open_status"
 _BATCH = 100  # DynamoDB's limit for BatchGetItem
 _deserialize = TypeDeserializer().deserialize
 

@@ -85,6 +85,22 @@ def _allows(target: str, rule: str) -> bool:
     return bool(found and evaluate(found[0], context, service=_EVENTBRIDGE).decision == "Allow")
 
 
+@replaces("core.iam_actions", "_action_from_target", "rights of batches")
+def _batch_needs_the_right_of_one(original: Callable[[dict[str, str]], str | None]) -> Any:
+    """SendMessageBatch of SQS needs sqs:SendMessage, and so the other batches.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    No upstream issue exists.
+    """
+
+    def action(headers: dict[str, str]) -> str | None:
+        name = original(headers)
+        of_sqs = headers.get("x-amz-target", "").startswith("AmazonSQS.")
+        return name.removesuffix("Batch") if name and of_sqs else name
+
+    return action
+
+
 def _context(action: str, resource: str, kind: str, **more: Any) -> iam_evaluator.EvalContext:
     return iam_evaluator.EvalContext(
         principal_arn="*",

@@ -1,6 +1,5 @@
 """Lambda: submit the uploads of a batch of queue messages."""
 
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -19,9 +18,11 @@ from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
+from cutout.backstop import Backstop
 from cutout.close import Closer
 from cutout.domain.clock import utc_now
-from cutout.domain.messages import RetryRequest, upload_message
+from cutout.domain.errors import ServiceError
+from cutout.domain.messages import RetryRequest, TaskDue, upload_message
 from cutout.domain.schedule import Schedule
 from cutout.observability import logger
 from cutout.retry import Retrier
@@ -54,10 +55,12 @@ def submitter() -> Submitter:
     return Submitter(
         settings=env,
         ledger=ledger,
-        governor=Governor(table, env.images_per_minute, env.daily_budget, prices.of),
+        governor=Governor(table, env.images_per_minute, env.daily_budget),
+        price=prices.of,
         schedule=Schedule(Latencies(table).recent, env.webhook_fallback_seconds),
         storage=Storage(client("s3")),
         wavespeed=wavespeed,
+        queue=upload_queue(),
         wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
         closer=Closer(ledger, EventBus(client("events"), env.event_bus), utc_now),
         clock=utc_now,
@@ -72,24 +75,34 @@ def upload_queue() -> UploadQueue:
 @cache
 def retrier() -> Retrier:
     submit = submitter()
-    return Retrier(submit, submit.ledger, submit.wavespeed, submit.clock)
+    return Retrier(submit, submit.ledger, Backstop(submit.ledger, submit.closer), submit.clock)
 
 
-def handle_message(body: str, submitter: Submitter, retrier: Retrier) -> timedelta | None:
-    message = upload_message(body)
-    if isinstance(message, RetryRequest):
-        return retrier.retry(**message.detail.model_dump())
-    return submitter.submit(message.upload)
+def handle_message(body: str, submitter: Submitter, retrier: Retrier) -> None:
+    match upload_message(body):
+        case TaskDue() as due:
+            submitter.wake(due.detail.task_id)
+        case RetryRequest() as request:
+            retrier.retry(**request.detail.model_dump())
+        case created:
+            submitter.submit(created.upload)
 
 
 def handle_record(record: SQSRecord) -> None:
     try:
-        wait = handle_message(record.body, submitter(), retrier())
-        if wait is not None:
-            upload_queue().requeue(record.body, wait)
+        handle_message(record.body, submitter(), retrier())
     except Exception:
         logger.exception("the message failed and goes back to the queue")
+        _retry_soon(record)
         raise
+
+
+def _retry_soon(record: SQSRecord) -> None:
+    receives = int(record.attributes.approximate_receive_count or 1)
+    try:
+        upload_queue().retry_soon(record.receipt_handle, receives)
+    except ServiceError:
+        logger.exception("the message comes back when its visibility timeout ends")
 
 
 @logger.inject_lambda_context(clear_state=True)

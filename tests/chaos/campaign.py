@@ -131,9 +131,8 @@ class Campaign:
         """Nobody waits a quarter of an hour here for the vendor's credits."""
         late = datetime.now(UTC) + _LONG_WAIT
         for task in tasks:
-            if task.status is Status.QUEUED and task.submit_after and task.submit_after > late:
+            if task.status is Status.QUEUED and task.due_at and task.due_at > late:
                 self.stack.end_wait(task)
-                self.stack.send(self._bodies[task.task_id])
                 self.counts["waits cut short"] += 1
 
     def _rescue(self) -> None:

@@ -30,10 +30,12 @@ PARAMETERS = {
 # a killed function leaves behind is cleared up within a campaign's time.
 _TIMEOUTS = {
     "SubmitFunction": (10, {"LEASE_SECONDS": "12"}),
+    "ClockFunction": (20, {"LEASE_SECONDS": "12"}),
     "PollFunction": (10, {"LOCK_SECONDS": "12"}),
 }
 _VISIBILITY_SECONDS = 5
 _WAIT_SCALE = 0.5  # of what state machines wait
+_SCHEDULE_SCALE = 1 / 12  # of the minute between two runs of the clock
 _TAP = "chaos-tap"
 _NEW = "Object Created"
 
@@ -53,6 +55,7 @@ def campaign_stack(deadline: int) -> Iterator["CampaignStack"]:
         settings=Settings(workers=1),
         load_engine=keep_colours,
         wait_scale=_WAIT_SCALE,
+        schedule_scale=_SCHEDULE_SCALE,
     ) as local:
         yield CampaignStack(local)
 
@@ -132,14 +135,6 @@ class CampaignStack(StackClient):
         except self.states.exceptions.ExecutionDoesNotExist:
             return False
         return True
-
-    def end_wait(self, task: Task) -> None:
-        """Have the time come for which a task waits."""
-        self.dynamodb.update_item(
-            TableName=self.env["TASKS_TABLE"],
-            Key={"task_id": {"S": task.task_id}},
-            UpdateExpression="REMOVE submit_after",
-        )
 
     # ------------------------------------------------------------ seeing
 

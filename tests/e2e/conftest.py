@@ -24,6 +24,7 @@ HIDDEN = 5  # seconds
 def running(
     build: Path = BUILD,
     wait_scale: float = 1,
+    schedule_scale: float = 1,
     load_engine: LoadEngine | None = keep_colours,
     **parameters: str,
 ) -> Iterator[StackClient]:
@@ -39,7 +40,11 @@ def running(
     }
     asked = bounds | parameters
     with local_stack(
-        build=build, wait_scale=wait_scale, load_engine=load_engine, parameters=asked
+        build=build,
+        wait_scale=wait_scale,
+        schedule_scale=schedule_scale,
+        load_engine=load_engine,
+        parameters=asked,
     ) as local:
         stack = StackClient(local)
         stack.hide_failed_messages(HIDDEN)

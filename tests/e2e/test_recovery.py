@@ -109,7 +109,7 @@ def test_waiting_in_the_queue_never_ends_in_the_dead_letters(stack: StackClient)
     upload = stack.upload(photo(), "patient.jpg")
     for _ in range(3):
         waiting = stack.reached(upload, Status.QUEUED, code="rate_limited")
-        skip_the_wait(stack, waiting.task_id)
+        stack.end_wait(waiting)
         stack.send(event_of(upload))
         attempts = waiting.attempt
         wait_for(lambda: stack.ledger.get(upload.task_id).attempt > attempts)  # noqa: B023
@@ -117,15 +117,6 @@ def test_waiting_in_the_queue_never_ends_in_the_dead_letters(stack: StackClient)
     assert stack.ended(upload).attempt == 4
     dead = stack.sqs.receive_message(QueueUrl=stack.env["DEAD_LETTER_QUEUE_URL"])
     assert "Messages" not in dead
-
-
-def skip_the_wait(stack: StackClient, task_id: str) -> None:
-    """Let a waiting task's time have come."""
-    stack.dynamodb.update_item(
-        TableName=stack.env["TASKS_TABLE"],
-        Key={"task_id": {"S": task_id}},
-        UpdateExpression="REMOVE submit_after",
-    )
 
 
 def test_a_retry_can_be_asked_for_with_the_plain_aws_cli_too(stack: StackClient) -> None:

@@ -8,6 +8,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 from yaml import safe_dump
 
+from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status
 from cutout_local.stack import BUILD
 from tests.e2e.conftest import photo, running
@@ -19,7 +20,10 @@ UNVERSIONED = {"s3:GetObject", "s3:GetObjectTagging"}  # of an existing bucket w
 TELLS_GONE_FROM_FORBIDDEN = {"s3:ListBucket"}  # checked by S3 and never called
 POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}  # Lambda's own
 NOT_CALLED = {
-    "SubmitFunction": {"s3:GetObject"} | TELLS_GONE_FROM_FORBIDDEN | POLLER,
+    "SubmitFunction": {"s3:GetObject"}
+    | TELLS_GONE_FROM_FORBIDDEN
+    | POLLER
+    | {"sqs:SendMessage"},  # for a slot ahead, and this stack has no plan
     # Multipart uploads of large images need no more than s3:PutObject, but for breaking off; tags
     # are in a header of PutObject.
     "PollFunction": UNVERSIONED
@@ -27,6 +31,7 @@ NOT_CALLED = {
     | {"s3:AbortMultipartUpload", "s3:PutObjectTagging"},
     "WebhookFunction": set[str](),
     "BackstopFunction": {"sqs:SendMessage"},  # by Lambda, when it fails
+    "ClockFunction": {"events:PutEvents"},  # for executions whose end nobody was told of
     "WaitLoop": set[str](),
 }
 Template = dict[str, Any]
@@ -88,7 +93,7 @@ def test_an_upload_that_the_role_may_not_claim_ends_in_the_dead_letter_queue(
 @pytest.fixture(scope="module")
 def called() -> Iterator[dict[str, set[str]]]:
     """The actions that each caller used in a stack that went through all it can go through."""
-    with running(Webhook="on", WebhookFallbackSeconds="4") as stack:
+    with running(schedule_scale=1 / 20, Webhook="on", WebhookFallbackSeconds="4") as stack:
         go_through_everything(stack)
         made: dict[str, set[str]] = {}
         for call, _ in stack.aws.report().calls:
@@ -99,24 +104,39 @@ def called() -> Iterator[dict[str, set[str]]]:
 
 def go_through_everything(stack: StackClient) -> None:
     # Slow enough for the loop to be waiting when the vendor calls back.
-    stack.ask_for_fault("task-slow", "tagged.jpg", seconds=1)
+    stack.ask_for_fault("task-slow", "tagged.jpg", seconds=3)
     completed = stack.ended(stack.upload(photo(), "tagged.jpg", Tagging="a=b"))
     assert completed.status is Status.COMPLETED
     rejected = stack.upload(b"no picture", "bad.jpg")
     stack.ask_for_fault("submit-accepted-dropped", "lost.jpg")
     settled = stack.upload(photo(), "lost.jpg")
     stack.reached(settled, Status.COMPLETED)
-    stack.ask_for_fault("submit-rate-limited", "later.jpg")
-    stack.reached(stack.upload(photo(), "later.jpg"), Status.QUEUED, code="rate_limited")
+    stack.ask_for_fault("submit-rate-limited", "later.jpg", times=1)
+    later = stack.upload(photo(), "later.jpg")
+    stack.end_wait(stack.reached(later, Status.QUEUED, code="rate_limited"))
     stack.ask_for_fault("task-never-ends", "slow.jpg")
     slow = stack.reached(stack.upload(photo(), "slow.jpg"), Status.PROCESSING)
     wait_for(lambda: stack.ledger.get(slow.task_id).polls)
+    stack.send(RetryRequest.body(slow.task_id))
+    stack.end_wait(slow)  # the clock looks at its execution
+    stack.send("poison")
+    for caller in ("SubmitFunction", "ClockFunction"):
+        wait_for_call(stack, caller, "states:DescribeExecution")
+    wait_for_call(stack, "SubmitFunction", "sqs:ChangeMessageVisibility")
     stack.states.stop_execution(executionArn=stack.execution_arn(slow))
     stack.reached(slow.upload, Status.FAILED)
     stack.ask_for_fault("task-fails", "fails.jpg")
     stack.execution(stack.ended(stack.upload(photo(), "fails.jpg")))
     stack.ended(rejected)
     stack.execution(completed)
+    stack.ended(later)
+
+
+def wait_for_call(stack: StackClient, owner: str, action: str) -> None:
+    name = stack.local.physical_name(owner).split(":")[-1]
+    wait_for(
+        lambda: any((c.caller, c.action) == (name, action) for c, _ in stack.aws.report().calls)
+    )
 
 
 @pytest.mark.parametrize("owner", NOT_CALLED)

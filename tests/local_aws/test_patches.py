@@ -1,6 +1,7 @@
 """Each patch of MiniStack is still needed: without it, the same probe finds AWS's rules broken."""
 
 import ast
+import json
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -142,6 +143,24 @@ def root_has_one_key(aws: Account) -> bool:
         stranger.list_buckets()
         return False
     return True
+
+
+@patch("rights of batches")
+def right_to_send_is_enough(aws: Account) -> bool:
+    iam, name = aws.aws.client("iam"), f"u{uuid4().hex}"
+    iam.create_user(UserName=name)
+    allow = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_user_policy(UserName=name, PolicyName="send", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    url = aws.new_queue()
+    with (
+        closing(aws.stranger("sqs", key["AccessKeyId"], key["SecretAccessKey"])) as sender,
+        suppress(ClientError),
+    ):
+        sender.send_message_batch(QueueUrl=url, Entries=[{"Id": "a", "MessageBody": "b"}])
+        return True
+    return False
 
 
 @patch("rule targets")

@@ -84,6 +84,7 @@ class Errors:
 
     ConditionalCheckFailedException = _error("ConditionalCheckFailedException")
     ExecutionAlreadyExists = _error("ExecutionAlreadyExists")
+    ExecutionDoesNotExist = _error("ExecutionDoesNotExist")
     TaskTimedOut = _error("TaskTimedOut")
     TaskDoesNotExist = _error("TaskDoesNotExist")
     InvalidToken = _error("InvalidToken")
@@ -120,6 +121,17 @@ class DynamoDB:
         self._functions.spend()
         item = self._read(asked["Key"])
         return {"Item": item} if item else {}
+
+    def query(self, **asked: Any) -> Item:
+        """The index `by-status`: what is due of a status."""
+        assert asked["IndexName"] == "by-status"
+        self._functions.spend()
+        status, until = (asked["ExpressionAttributeValues"][n]["S"] for n in (":key", ":until"))
+        table = self._backend.get_table(TABLE)
+        items = [dict(item.to_json()["Attributes"]) for item in table.all_items()]
+        due = [i for i in items if i.get("open_status", {}).get("S") == status]
+        due = [item for item in due if item["due_at"]["S"] <= until]
+        return {"Items": sorted(due, key=lambda item: str(item["due_at"]["S"]))}
 
     def put_item(self, **asked: Any) -> None:
         self._functions.spend()
@@ -232,6 +244,15 @@ class States:
             raise Errors.ExecutionAlreadyExists
         self.executions[name] = Execution(name, json.loads(asked["input"]))
 
+    def describe_execution(self, **asked: Any) -> Item:
+        self.functions.spend()
+        name = asked["executionArn"].rpartition(":")[2]
+        if name not in self.executions:
+            raise Errors.ExecutionDoesNotExist
+        found = self.executions[name]
+        ended = {"error": found.error, "cause": found.cause} if found.status == "FAILED" else {}
+        return {"name": name, "status": found.status, **ended}
+
     def send_task_success(self, **asked: Any) -> None:
         self.functions.spend()
         for execution in self.executions.values():
@@ -261,7 +282,10 @@ class SQS:
     functions: Functions
     sent: Callable[[str, int], None]
 
-    def send_message(self, **asked: Any) -> None:
+    def send_message_batch(self, **asked: Any) -> Item:
         self.functions.spend()
-        assert 0 <= asked["DelaySeconds"] <= 900
-        self.sent(asked["MessageBody"], asked["DelaySeconds"])
+        assert 0 < len(asked["Entries"]) <= 10
+        for entry in asked["Entries"]:
+            assert 0 <= entry["DelaySeconds"] <= 900
+            self.sent(entry["MessageBody"], entry["DelaySeconds"])
+        return {}

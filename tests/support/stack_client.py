@@ -95,6 +95,14 @@ class StackClient:
         """The upload's task, once it goes nowhere by itself."""
         return self.reached(upload, *ENDED)
 
+    def end_wait(self, task: Task) -> None:
+        """Have the time come for which a task waits; the clock's next run wakes it."""
+        self.dynamodb.update_item(
+            TableName=self.env["TASKS_TABLE"],
+            Key={"task_id": {"S": task.task_id}},
+            UpdateExpression="SET due_at = created_at REMOVE submit_after",
+        )
+
     def _if(self, upload: Upload, wanted: Callable[[Task], bool]) -> Task | None:
         try:
             task = self.ledger.get(upload.task_id)

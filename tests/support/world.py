@@ -15,6 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
+from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.backstop import Backstop
 from cutout.close import Closer
@@ -23,13 +24,14 @@ from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
 from cutout.poll import Poller
 from cutout.retry import Retrier
-from cutout.settings import PollSettings, SubmitSettings
+from cutout.settings import ClockSettings, PollSettings, SubmitSettings
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
 from cutout.store.output_locks import OutputLocks
 from cutout.store.table import Table
 from cutout.submit import Submitter
+from cutout.wake import Waker
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
 from cutout.wavespeed.prices import Prices
@@ -45,6 +47,7 @@ WEBHOOK_URL = "https://webhook.test/"
 WEBHOOK_SECRET = "whsec_0123456789abcdef"
 TABLE = "tasks"
 MODEL = "wavespeed-ai/image-background-remover"
+LEASE_SECONDS = 180
 COMMON = {"wavespeed_base_url": BASE_URL, "api_key_secret": "key", "tasks_table": TABLE}
 
 
@@ -66,7 +69,17 @@ class Pipeline:
     A subclass answers for the vendor.
     """
 
-    def __init__(self, *, s3: Any, dynamodb: Any, states: Any, events: Any, machine: str) -> None:
+    def __init__(
+        self,
+        *,
+        s3: Any,
+        dynamodb: Any,
+        states: Any,
+        events: Any,
+        sqs: Any,
+        queue_url: str,
+        machine: str,
+    ) -> None:
         self.now = NOW
         self.s3 = s3
         self.dynamodb = dynamodb
@@ -76,6 +89,7 @@ class Pipeline:
         self.table = Table(dynamodb, TABLE)
         self.ledger = Ledger(self.table)
         self.storage = Storage(s3)
+        self.upload_queue = UploadQueue(sqs, queue_url)
 
     def submitter(self, **settings: Any) -> Submitter:
         values = {
@@ -97,7 +111,7 @@ class Pipeline:
             "max_megapixels": 1,
             "presign_seconds": 60,
             "task_retention_days": 30,
-            "lease_seconds": 180,
+            "lease_seconds": LEASE_SECONDS,
             "images_per_minute": 0,
             "daily_budget": "0",
             "price_per_image": "0.01",
@@ -108,10 +122,12 @@ class Pipeline:
         return Submitter(
             settings=env,
             ledger=self.ledger,
-            governor=Governor(self.table, env.images_per_minute, env.daily_budget, prices.of),
+            governor=Governor(self.table, env.images_per_minute, env.daily_budget),
+            price=prices.of,
             schedule=self._schedule(env.webhook_fallback_seconds),
             storage=self.storage,
             wavespeed=wavespeed,
+            queue=self.upload_queue,
             wait_loop=WaitLoop(self.states, self.machine),
             closer=self.closer(),
             clock=self._clock,
@@ -119,7 +135,32 @@ class Pipeline:
 
     def retrier(self, **settings: Any) -> Retrier:
         submitter = self.submitter(**settings)
-        return Retrier(submitter, self.ledger, submitter.wavespeed, self._clock)
+        return Retrier(submitter, self.ledger, self.backstop(), self._clock)
+
+    def waker(self, **settings: Any) -> Waker:
+        values = {
+            "tasks_table": TABLE,
+            "upload_queue_url": "unused",
+            "state_machine_arn": self.machine,
+            "event_bus": "default",
+            "lease_seconds": LEASE_SECONDS,
+            "images_per_minute": 0,
+            "daily_budget": "0",
+        }
+        env = ClockSettings.model_validate(values | settings)
+        return Waker(
+            settings=env,
+            ledger=self.ledger,
+            governor=Governor(self.table, env.images_per_minute, env.daily_budget),
+            queue=self.upload_queue,
+            wait_loop=WaitLoop(self.states, self.machine),
+            backstop=self.backstop(),
+            clock=self._clock,
+        )
+
+    def tick(self, **settings: Any) -> dict[str, int]:
+        """One run of the clock function, which is given half a minute."""
+        return dict(self.waker(**settings).wake(self.now + timedelta(seconds=30)))
 
     def poller(self, **settings: Any) -> Poller:
         values = {
@@ -186,7 +227,7 @@ class World(Pipeline):
 
     `answers` are what the vendor answers one request after the other: responses, errors to raise,
     or functions that make them. `requests` are what it was asked, `woken` the task tokens that
-    were sent to Step Functions.
+    were sent to Step Functions, `sent` the ids and delays of messages about tasks that are due.
     """
 
     def __init__(self, session: boto3.Session) -> None:
@@ -194,14 +235,21 @@ class World(Pipeline):
         self.requests: list[httpx.Request] = []
         self.woken: list[str] = []
         states = session.client("stepfunctions")
+        self.sqs = session.client("sqs")
+        self.queue_url = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
         super().__init__(
             s3=session.client("s3"),
             dynamodb=session.client("dynamodb"),
             states=states,
             events=session.client("events"),
+            sqs=self.sqs,
+            queue_url=self.queue_url,
             machine=_create_machine(states),
         )
-        self.sqs = session.client("sqs")
+        self.sent: list[tuple[str, int]] = []
+        self.sqs.meta.events.register(
+            "provide-client-params.sqs.SendMessageBatch", lambda params, **_: self._note(params)
+        )
         self._create_buckets()
         self.create_table()
         self.published_url = self._listen_to_bus()
@@ -247,16 +295,24 @@ class World(Pipeline):
 
     def first_input(self, task: Task) -> dict[str, Any]:
         """What the execution of the task's attempt was started with."""
-        arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{task.execution_name}"
-        started: dict[str, Any] = json.loads(
-            self.states.describe_execution(executionArn=arn)["input"]
-        )
+        execution = self.states.describe_execution(executionArn=self.execution_arn(task))
+        started: dict[str, Any] = json.loads(execution["input"])
         return started
+
+    def execution_arn(self, task: Task) -> str:
+        machine = self.machine.replace(":stateMachine:", ":execution:")
+        return f"{machine}:{task.execution_name}"
 
     def published(self) -> list[dict[str, Any]]:
         """The events on the bus since the last look."""
         answer = self.sqs.receive_message(QueueUrl=self.published_url, MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+    def _note(self, params: dict[str, Any]) -> None:
+        """A batch of messages that is sent to the upload queue."""
+        for entry in params["Entries"]:
+            due = json.loads(entry["MessageBody"])["detail"]["task_id"]
+            self.sent.append((due, entry["DelaySeconds"]))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

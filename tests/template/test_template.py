@@ -12,7 +12,13 @@ import pytest
 from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.settings import BackstopSettings, PollSettings, SubmitSettings, WebhookSettings
+from cutout.settings import (
+    BackstopSettings,
+    ClockSettings,
+    PollSettings,
+    SubmitSettings,
+    WebhookSettings,
+)
 from cutout.submit import Submitter
 from cutout.wavespeed import client
 
@@ -22,6 +28,7 @@ FUNCTIONS = {
     "PollFunction": PollSettings,
     "WebhookFunction": WebhookSettings,
     "BackstopFunction": BackstopSettings,
+    "ClockFunction": ClockSettings,
 }
 
 
@@ -185,6 +192,8 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "schedule": "dynamodb:",
         "storage": "s3:",
         "wavespeed": "secretsmanager:",
+        "price": "secretsmanager:",
+        "queue": "sqs:",
         "wait_loop": "states:",
         "closer": "events:",
     }

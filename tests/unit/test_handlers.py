@@ -9,32 +9,33 @@ import pytest
 from pydantic import ValidationError
 
 from cutout.aws.clients import client
-from cutout.aws.sqs import UploadQueue
+from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
 from functions.backstop import app as backstop
+from functions.clock import app as clock
 from functions.poll import app as poll
 from functions.submit import app as submit
 from functions.webhook import app as webhook
 from tests.support.images import jpeg
 from tests.support.world import World, accepted, answer, refused
-from tests.unit.test_settings import BACKSTOP, POLL, SUBMIT, WEBHOOK
+from tests.unit.test_settings import BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",
     memory_limit_in_mb=512,
     invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:f",
     aws_request_id="r",
+    get_remaining_time_in_millis=lambda: 60_000,
 )
 
 
 @pytest.fixture
 def queue_url(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = world.sqs.create_queue(QueueName="uploads")["QueueUrl"]
     monkeypatch.setattr(submit, "submitter", world.submitter)
     monkeypatch.setattr(submit, "retrier", world.retrier)
-    monkeypatch.setattr(submit, "upload_queue", lambda: UploadQueue(world.sqs, url))
-    return url
+    monkeypatch.setattr(submit, "upload_queue", lambda: world.upload_queue)
+    return world.queue_url
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,7 @@ def fresh() -> Iterator[None]:
         poll.poller,
         webhook.webhook_receiver,
         backstop.backstop,
+        clock.waker,
     ):
         made.cache_clear()
 
@@ -63,10 +65,16 @@ def event_of(upload: Upload) -> str:
     return json.dumps({"detail": {"bucket": {"name": upload.bucket}, "object": created}})
 
 
-def batch(*bodies: str) -> dict[str, Any]:
+def batch(*bodies: str, receives: int = 1) -> dict[str, Any]:
     return {
         "Records": [
-            {"messageId": f"m{number}", "eventSource": "aws:sqs", "body": body}
+            {
+                "messageId": f"m{number}",
+                "receiptHandle": f"handle-{number}",
+                "eventSource": "aws:sqs",
+                "attributes": {"ApproximateReceiveCount": str(receives)},
+                "body": body,
+            }
             for number, body in enumerate(bodies)
         ]
     }
@@ -82,16 +90,56 @@ def test_only_the_message_that_failed_goes_back(world: World, queue_url: str) ->
     assert world.task(upload).status is Status.PROCESSING
 
 
-def test_a_message_that_must_wait_is_put_back_and_not_failed(world: World, queue_url: str) -> None:
+def test_a_message_that_must_wait_is_done_with(world: World, queue_url: str) -> None:
     upload = world.upload(jpeg(4, 3))
-    body = event_of(upload)
     world.answers = [refused(429)]
 
-    result = submit.handler(batch(body), CONTEXT)
+    result = submit.handler(batch(event_of(upload)), CONTEXT)
 
     assert result == {"batchItemFailures": []}
+    assert world.task(upload).code == "rate_limited"
     attributes = world.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
-    assert attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"
+    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    assert attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "0"
+
+
+def test_a_message_about_a_task_that_is_due_takes_it_further(world: World, queue_url: str) -> None:
+    upload = world.upload(jpeg(4, 3))
+    world.answers = [refused(429), accepted()]
+    submit.handler(batch(event_of(upload)), CONTEXT)
+    world.pass_time(60)
+
+    submit.handler(batch(TaskDue.body(upload.task_id)), CONTEXT)
+
+    assert world.task(upload).status is Status.PROCESSING
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 10), (3, 90)])
+def test_a_message_that_failed_comes_back_soon(
+    world: World, queue_url: str, receives: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: list[tuple[str, int]] = []
+
+    def hide(**asked: Any) -> None:
+        hidden.append((asked["ReceiptHandle"], asked["VisibilityTimeout"]))
+
+    monkeypatch.setattr(world.sqs, "change_message_visibility", hide)
+
+    result = submit.handler(batch("not an event", receives=receives), CONTEXT)
+
+    assert result == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert hidden == [("handle-0", seconds)]
+
+
+def test_the_clock_tells_what_it_woke(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = world.upload(jpeg(4, 3))
+    world.answers = [refused(429)]
+    world.submitter().submit(upload)
+    world.pass_time(60)
+    monkeypatch.setattr(clock, "waker", world.waker)
+    monkeypatch.setattr(clock, "utc_now", lambda: world.now)
+
+    assert clock.handler({}, CONTEXT) == {"rate_limited": 1}
 
 
 def test_a_bad_message_is_logged_without_its_content(
@@ -131,6 +179,7 @@ def test_a_poll_without_a_task_is_refused() -> None:
         (poll.poller, POLL),
         (webhook.webhook_receiver, WEBHOOK),
         (backstop.backstop, BACKSTOP),
+        (clock.waker, CLOCK),
     ],
 )
 def test_a_function_is_made_of_its_environment(

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cutout.domain.errors import ServiceError, TaskNotFound
+from cutout.domain.errors import TaskNotFound
 from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from functions.submit import app
 from tests.support.images import jpeg
-from tests.support.world import Reply, World, accepted, answer, refused
+from tests.support.world import LEASE_SECONDS, Reply, World, accepted, answer, refused
 
 NO_MACHINE = "arn:aws:states:us-east-1:1:stateMachine:no"
 LOST = httpx.ReadTimeout("no answer")
@@ -47,11 +47,9 @@ def posts(world: World) -> int:
     return sum(request.method == "POST" for request in world.requests)
 
 
-def retry(
-    world: World, task: Task, *, pay_again: bool = False, **settings: Any
-) -> timedelta | None:
+def retry(world: World, task: Task, *, pay_again: bool = False, **settings: Any) -> None:
     """One delivery of the request to retry the task as it was then."""
-    return world.retrier(**settings).retry(task.task_id, pay_again=pay_again, attempt=task.attempt)
+    world.retrier(**settings).retry(task.task_id, pay_again=pay_again, attempt=task.attempt)
 
 
 @pytest.mark.parametrize("status", ["completed", "processing", "created", "something new"])
@@ -61,7 +59,7 @@ def test_what_the_vendor_has_or_will_have_is_fetched_for_nothing(
     before = failed(world, upload)
     world.answers = [answer(id="p1", status=status)]
 
-    assert retry(world, before, pay_again=False) is None
+    retry(world, before, pay_again=False)
 
     task = world.task(upload)
     assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p1")
@@ -75,7 +73,7 @@ def test_a_result_of_no_use_is_paid_again_by_a_persons_word(world: World, upload
     before = failed(world, upload)
     world.answers = [accepted("p2")]
 
-    assert retry(world, before, pay_again=True) is None
+    retry(world, before, pay_again=True)
 
     task = world.task(upload)
     assert (task.status, task.prediction_id) == (Status.PROCESSING, "p2")
@@ -96,7 +94,7 @@ def test_what_the_vendor_has_not_is_sent_once_more(
     before = failed(world, upload)
     world.answers = [reply, accepted("p2")]
 
-    assert retry(world, before) is None
+    retry(world, before)
 
     task = world.task(upload)
     assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
@@ -129,18 +127,25 @@ def test_while_the_vendor_cannot_be_asked_the_retry_waits(
     before = failed(world, upload)
     world.answers = [reply]
 
-    assert retry(world, before) == timedelta(seconds=seconds)
-    assert world.task(upload) == before
+    retry(world, before)
 
+    task = world.task(upload)
+    assert (task.status, task.prediction_id) == (Status.QUEUED, "p1")
+    assert task.code
+    assert task.due_at == world.now + timedelta(seconds=seconds)
+
+    world.pass_time(seconds)
+    assert world.tick() == {task.code: 1}
     world.answers = [answer(id="p1", status="completed")]
-    assert retry(world, before) is None
+    world.submitter().wake(task.task_id)
     assert world.task(upload).status is Status.PROCESSING
+    assert posts(world) == 1
 
 
 def test_an_uncertain_task_is_not_paid_again_unasked(world: World, upload: Upload) -> None:
     before = uncertain(world, upload)
 
-    assert retry(world, before) is None
+    retry(world, before)
 
     assert world.task(upload) == before
     assert posts(world) == 1
@@ -172,11 +177,12 @@ def test_after_a_paid_retry_the_policy_holds_again(world: World, upload: Upload)
     before = uncertain(world, upload, on_uncertain="resubmit")
     world.answers = [LOST]
 
-    left = retry(world, before, pay_again=True, on_uncertain="resubmit")
+    retry(world, before, pay_again=True, on_uncertain="resubmit")
 
-    assert left == timedelta(seconds=600)
+    assert world.task(upload).due_at == world.now + timedelta(seconds=600)
     world.pass_time(599)
-    assert retry(world, before, pay_again=True, on_uncertain="resubmit") == timedelta(seconds=1)
+    retry(world, before, pay_again=True, on_uncertain="resubmit")
+    assert world.task(upload).status is Status.UNCERTAIN
     world.pass_time(1)
     world.answers = [accepted("p3")]
     retry(world, before, pay_again=True, on_uncertain="resubmit")
@@ -225,7 +231,7 @@ def test_what_is_done_is_left_alone(
     world.submitter().submit(upload)
     before = end(world, world.task(upload))
 
-    assert retry(world, before, pay_again=True) is None
+    retry(world, before, pay_again=True)
 
     assert world.task(upload) == before
     assert len(world.executions()) == 1
@@ -245,6 +251,80 @@ def test_without_an_attempt_the_last_one_is_meant(world: World, upload: Upload) 
     assert world.task(upload).attempt == 2
 
 
+# ---------------------------------------------------------------- no dead end
+
+
+def processing(world: World, upload: Upload) -> Task:
+    world.answers = [accepted("p1")]
+    world.submitter().submit(upload)
+    return world.task(upload)
+
+
+def test_what_is_processed_is_left_to_its_execution(world: World, upload: Upload) -> None:
+    before = processing(world, upload)
+    arn = world.execution_arn(before)
+    assert world.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
+
+    retry(world, before, pay_again=True)
+
+    assert world.task(upload) == before
+    assert len(world.executions()) == 1
+
+
+def test_what_is_processed_without_an_execution_gets_one(
+    world: World, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitter = world.submitter()
+    world.answers = [accepted("p1")]
+    with monkeypatch.context() as broken:
+        broken.setattr(submitter.wait_loop, "_arn", NO_MACHINE)
+        submitter.submit(upload)
+    assert world.executions() == []
+
+    retry(world, world.task(upload))
+
+    assert world.executions() == [f"{upload.task_id}-1"]
+
+
+def test_what_is_processed_by_an_execution_that_has_ended_is_taken_up_again(
+    world: World, upload: Upload
+) -> None:
+    """As after an outage in which neither the wait loop nor its event could close the task."""
+    before = processing(world, upload)
+    world.states.stop_execution(executionArn=world.execution_arn(before))
+    world.answers = [answer(id="p1", status="completed")]
+
+    retry(world, before)
+
+    task = world.task(upload)
+    assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p1")
+    assert posts(world) == 1
+
+
+def test_what_waits_is_sent_at_once(world: World, upload: Upload) -> None:
+    world.answers = [refused(400, "insufficient credits")]
+    world.submitter().submit(upload)
+    world.answers = [accepted("p2")]
+
+    retry(world, world.task(upload))
+
+    assert world.task(upload).prediction_id == "p2"
+
+
+def test_a_sender_is_waited_for_until_its_lease_ends(world: World, upload: Upload) -> None:
+    world.answers = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        world.submitter().submit(upload)
+    before = world.task(upload)
+
+    retry(world, before)
+    assert world.task(upload) == before
+    world.pass_time(LEASE_SECONDS)
+    retry(world, before)
+
+    assert world.task(upload).status is Status.UNCERTAIN
+
+
 # ---------------------------------------------------------------- the message comes back
 
 
@@ -253,12 +333,12 @@ def test_a_retry_that_has_to_wait_goes_on_when_its_message_comes_back(
 ) -> None:
     before = failed(world, upload, refused(400, "no such model"))
     world.answers = [refused(429)]
-    assert retry(world, before) == timedelta(seconds=60)
+    retry(world, before)
     assert world.task(upload).status is Status.QUEUED
 
     world.pass_time(60)
     world.answers = [accepted("p2")]
-    assert retry(world, before) is None
+    retry(world, before)
 
     assert world.task(upload).status is Status.PROCESSING
 
@@ -273,11 +353,10 @@ def test_a_retry_that_died_before_its_execution_starts_it(
         patch.setattr(
             retrier.submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no"
         )
-        with pytest.raises(ServiceError):
-            retrier.retry(before.task_id, pay_again=False, attempt=before.attempt)
+        retrier.retry(before.task_id, pay_again=False, attempt=before.attempt)
     assert world.task(upload).attempt == 2
 
-    assert retry(world, before) is None
+    retry(world, before)
 
     assert f"{upload.task_id}-2" in world.executions()
 
@@ -289,10 +368,11 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
     submitter = world.submitter(images_per_minute=2)
     submitter.submit(first)
     world.pass_time(0.001)
-    left = submitter.submit(upload)
-    assert left is not None
+    submitter.submit(upload)
+    slot = world.task(upload).slot_at
+    assert slot
     world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
-    world.pass_time(left.total_seconds())
+    world.now = slot
     submitter.submit(upload)
     rejected = world.task(upload)
     assert rejected.code == "source_gone"
@@ -301,16 +381,18 @@ def test_a_retry_takes_a_new_slot_of_the_plan(world: World, upload: Upload) -> N
     submitter.submit(world.upload(jpeg(60, 30), "busy.jpg"))
     world.retrier(images_per_minute=2).retry(rejected.task_id)
 
-    assert world.task(upload).slot_at is None
+    task = world.task(upload)
+    assert task.slot_at != slot
+    assert task.status is Status.REJECTED
     assert posts(world) == 2
 
 
 # ---------------------------------------------------------------- the message
 
 
-def handle(world: World, body: str) -> timedelta | None:
+def handle(world: World, body: str) -> None:
     """One delivery of a message to the submit function."""
-    return app.handle_message(body, world.submitter(), world.retrier())
+    app.handle_message(body, world.submitter(), world.retrier())
 
 
 def test_the_message_of_a_retry_is_understood(world: World, upload: Upload) -> None:
@@ -318,8 +400,8 @@ def test_the_message_of_a_retry_is_understood(world: World, upload: Upload) -> N
     world.answers = [accepted("p2")]
     message = RetryRequest.body(before.task_id, pay_again=True, attempt=1)
 
-    assert handle(world, message) is None
-    assert handle(world, message) is None
+    handle(world, message)
+    handle(world, message)
 
     assert world.task(upload).prediction_id == "p2"
     assert posts(world) == 2

@@ -54,6 +54,14 @@ POLL = (
     }
 )
 WEBHOOK = COMMON | MACHINE
+CLOCK = MACHINE | {
+    "TASKS_TABLE": "tasks",
+    "UPLOAD_QUEUE_URL": SUBMIT["UPLOAD_QUEUE_URL"],
+    "EVENT_BUS": "default",
+    "LEASE_SECONDS": "180",
+    "IMAGES_PER_MINUTE": "10",
+    "DAILY_BUDGET": "2.50",
+}
 BACKSTOP = {"TASKS_TABLE": "tasks", "EVENT_BUS": "default"}
 
 

@@ -1,5 +1,9 @@
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -8,14 +12,14 @@ from cutout.domain.errors import ServiceError
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
 from tests.support.images import jpeg
-from tests.support.world import NOW, World, accepted, refused
+from tests.support.world import LEASE_SECONDS, NOW, World, accepted, refused
 
 
 def test_an_upload_is_sent_once_and_its_wait_loop_started(world: World) -> None:
     upload = world.upload(jpeg(40, 30), "a/cat.jpg")
     world.answers = [accepted("p1")]
 
-    assert world.submitter().submit(upload) is None
+    world.submitter().submit(upload)
 
     task = world.task(upload)
     assert (task.status, task.prediction_id, task.attempt) == (Status.PROCESSING, "p1", 1)
@@ -41,8 +45,8 @@ def test_the_same_event_twice_is_one_task_one_post_one_execution(world: World) -
     upload = world.upload(jpeg(40, 30))
     world.answers = [accepted()]
 
-    assert world.submitter().submit(upload) is None
-    assert world.submitter().submit(upload) is None
+    world.submitter().submit(upload)
+    world.submitter().submit(upload)
 
     assert len(world.requests) == 1
     assert len(world.executions()) == 1
@@ -59,7 +63,7 @@ def test_a_new_version_of_an_object_is_a_new_task(world: World) -> None:
     assert world.task(second).prediction_id == "p2"
 
 
-def test_a_lost_execution_is_started_by_the_message_that_comes_back(
+def test_an_execution_that_could_not_be_started_is_started_by_the_clock(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = world.upload(jpeg(40, 30))
@@ -67,11 +71,12 @@ def test_a_lost_execution_is_started_by_the_message_that_comes_back(
     submitter = world.submitter()
     with monkeypatch.context() as broken:
         broken.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
-        with pytest.raises(ServiceError):
-            submitter.submit(upload)
+        submitter.submit(upload)
     assert world.task(upload).status is Status.PROCESSING
 
-    assert submitter.submit(upload) is None
+    world.pass_time(60)
+    assert world.tick() == {"execution_missing": 1}
+    submitter.wake(upload.task_id)
 
     assert world.executions() == [f"{upload.task_id}-1"]
     assert len(world.requests) == 1
@@ -92,7 +97,7 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
 ) -> None:
     upload = world.upload(body, "x.jpg")
 
-    assert world.submitter().submit(upload) is None
+    world.submitter().submit(upload)
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, code)
@@ -145,15 +150,16 @@ def test_what_was_not_accepted_waits_and_is_sent_again(
     upload = world.upload(jpeg(40, 30))
     world.answers = [answer, accepted("p2")]
 
-    assert world.submitter().submit(upload) == timedelta(seconds=wait)
+    world.submitter().submit(upload)
 
     queued = world.task(upload)
     assert (queued.status, queued.code) == (Status.QUEUED, code)
-    assert queued.submit_after == NOW + timedelta(seconds=wait)
-    assert world.submitter().submit(upload) == timedelta(seconds=wait)
+    assert queued.submit_after == queued.due_at == NOW + timedelta(seconds=wait)
+    world.submitter().submit(upload)
     assert len(world.requests) == 1
     world.pass_time(wait)
-    assert world.submitter().submit(upload) is None
+    assert world.tick() == {code: 1}
+    world.submitter().wake(upload.task_id)
     task = world.task(upload)
     assert (task.status, task.attempt, task.code) == (Status.PROCESSING, 2, None)
     assert task.submit_after is None
@@ -175,8 +181,8 @@ def test_a_lost_answer_is_never_sent_again_blindly(
     upload = world.upload(jpeg(40, 30))
     world.answers = [answer]
 
-    assert world.submitter().submit(upload) is None
-    assert world.submitter().submit(upload) is None
+    world.submitter().submit(upload)
+    world.submitter().submit(upload)
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.UNCERTAIN, "answer_lost")
@@ -188,7 +194,7 @@ def test_a_request_that_the_vendor_refuses_fails_with_its_words(world: World) ->
     upload = world.upload(jpeg(40, 30))
     world.answers = [refused(400, "model not found")]
 
-    assert world.submitter().submit(upload) is None
+    world.submitter().submit(upload)
 
     task = world.task(upload)
     assert (task.status, task.code) == (Status.FAILED, "request_refused")
@@ -212,13 +218,17 @@ class TestSenderThatDied:
     def test_is_waited_for_until_its_lease_ends(self, world: World, upload: Upload) -> None:
         world.pass_time(100)
 
-        assert world.submitter().submit(upload) == timedelta(seconds=80)
+        world.submitter().submit(upload)
+
+        assert world.tick() == {}
         assert world.task(upload).status is Status.SUBMITTING
 
     def test_leaves_an_uncertain_task(self, world: World, upload: Upload) -> None:
         world.pass_time(180)
 
-        assert world.submitter().submit(upload) is None
+        assert world.tick() == {"submitting_lost": 1}
+        world.submitter().wake(upload.task_id)
+
         assert world.task(upload).status is Status.UNCERTAIN
         assert len(world.requests) == 1
 
@@ -226,16 +236,121 @@ class TestSenderThatDied:
 def test_the_second_of_two_senders_keeps_off(world: World) -> None:
     upload = world.upload(jpeg(40, 30))
     late = world.submitter()
-    waits: list[timedelta | None] = []
 
     def first_sender(_request: object) -> None:
-        waits.append(late.submit(upload))
+        late.submit(upload)
 
     world.answers = [accepted()]
     first = world.submitter()
     first.wavespeed._http.event_hooks = {"request": [first_sender]}
     first.submit(upload)
 
-    assert waits == [timedelta(seconds=180)]
     assert len(world.requests) == 1
     assert world.task(upload).status is Status.PROCESSING
+
+
+# ------------------------------------------------------------------ whatever fails, it is due
+
+
+def test_a_claimed_task_is_due_when_its_function_must_have_ended(world: World) -> None:
+    upload = world.upload(jpeg())
+    submitter = world.submitter()
+    with pytest.raises(KeyboardInterrupt):
+        replace(submitter, storage=Dying()).submit(upload)  # type: ignore[arg-type]
+
+    world.pass_time(LEASE_SECONDS - 1)
+    assert world.tick() == {}
+    world.pass_time(1)
+    assert world.tick() == {"queued_lost": 1}
+    assert world.sent == [(upload.task_id, 0)]
+    assert world.tick() == {}
+
+
+class Dying:
+    """What a function was killed in."""
+
+    def __getattr__(self, _name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (ServiceError("S3 was away"), "service_error", "S3 was away"),
+        (ValueError("secret"), "internal_error", "ValueError: see the submit function's log"),
+    ],
+)
+def test_a_trouble_is_told_and_tried_again_ever_later(
+    world: World, error: Exception, code: str, reason: str
+) -> None:
+    upload, submitter = world.upload(jpeg()), world.submitter()
+    broken = replace(submitter, storage=Broken(error))  # type: ignore[arg-type]
+    waits = []
+    broken.submit(upload)
+    for _ in range(12):
+        task = world.task(upload)
+        assert (task.status, task.code, task.reason) == (Status.QUEUED, code, reason)
+        assert task.due_at
+        waits.append((task.due_at - world.now).total_seconds())
+        world.now = task.due_at
+        assert world.tick() == {code: 1}
+        broken.wake(upload.task_id)
+
+    assert (waits[0], waits[-1]) == (30, 900)
+    assert waits == sorted(waits)
+    world.answers = [accepted()]
+    submitter.wake(upload.task_id)
+    assert world.task(upload).status is Status.PROCESSING
+
+
+class Broken:
+    """A service that always fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, _name: str) -> Any:
+        raise self._error
+
+
+def test_what_cannot_even_be_claimed_is_left_to_the_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.table, "_name", "nowhere")
+
+    with pytest.raises(ServiceError):
+        world.submitter().submit(world.upload(jpeg()))
+
+
+def test_a_task_that_is_gone_needs_no_waking(world: World) -> None:
+    world.submitter().wake("0" * 32)
+
+    assert world.requests == []
+
+
+def test_a_write_ahead_that_was_carried_out_and_answered_with_an_error_is_ones_own(
+    world: World,
+) -> None:
+    """boto3 sends it again by itself, and the condition does not hold any more."""
+    upload = world.upload(jpeg())
+    world.answers = [accepted()]
+    with twice(world, "submitting"):
+        world.submitter().submit(upload)
+
+    assert world.task(upload).status is Status.PROCESSING
+    assert len(world.requests) == 1
+
+
+@contextmanager
+def twice(world: World, status: str) -> Iterator[None]:
+    """Each write of a status is carried out twice."""
+    once = world.dynamodb.update_item
+
+    def update_item(**asked: Any) -> Any:
+        if asked["ExpressionAttributeValues"].get(":status") == {"S": status}:
+            once(**asked)
+        return once(**asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.dynamodb, "update_item", update_item)
+        yield

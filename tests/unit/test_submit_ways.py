@@ -2,13 +2,14 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
-from cutout.domain.errors import ForgedCallback, ServiceError
+from cutout.domain.errors import ForgedCallback
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.submit import Submitter
@@ -167,10 +168,9 @@ def test_a_lost_execution_still_waits_for_the_callback(
     world.answers = [accepted()]
     with monkeypatch.context() as broken:
         broken.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
-        with pytest.raises(ServiceError):
-            submitter.submit(upload)
+        submitter.submit(upload)
 
-    assert submitter.submit(upload) is None
+    submitter.wake(upload.task_id)
 
     first = world.first_input(world.task(upload))
     assert (first["wait_seconds"], first["await_callback"]) == (60, True)
@@ -241,7 +241,7 @@ def test_held_is_held_until_a_person_decides(world: World, upload: Upload) -> No
     world.answers = [LOST]
     submitter = world.submitter(on_uncertain="hold", uncertain_grace_seconds=10)
     for _ in range(3):
-        assert submitter.submit(upload) is None
+        submitter.submit(upload)
         world.pass_time(86_400)
 
     assert world.task(upload).status is Status.UNCERTAIN
@@ -259,20 +259,19 @@ class TestResubmit:
     def lost(self, world: World, upload: Upload, submitter: Submitter) -> Task:
         """A task whose submit's answer was lost just now."""
         world.answers = [LOST]
-        wait = submitter.submit(upload)
-        assert wait is not None
-        assert wait.total_seconds() == 600
-        return world.task(upload)
+        submitter.submit(upload)
+        task = world.task(upload)
+        assert task.due_at == NOW + timedelta(seconds=600)
+        return task
 
     def test_waits_for_the_grace_time(
         self, world: World, upload: Upload, submitter: Submitter, lost: Task
     ) -> None:
         world.pass_time(599)
 
-        wait = submitter.submit(upload)
+        assert world.tick() == {}
+        submitter.wake(upload.task_id)
 
-        assert wait is not None
-        assert wait.total_seconds() == 1
         assert world.task(upload) == lost
         assert len(posts(world)) == 1
 
@@ -283,8 +282,9 @@ class TestResubmit:
         world.pass_time(600)
         world.answers = [accepted("p2")]
 
-        assert submitter.submit(upload) is None
-        assert submitter.submit(upload) is None
+        assert world.tick() == {"answer_lost": 1}
+        submitter.wake(upload.task_id)
+        submitter.wake(upload.task_id)
 
         task = world.task(upload)
         assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 2, "p2")
@@ -299,11 +299,10 @@ class TestResubmit:
         world.pass_time(700)
         world.answers = [LOST]
 
-        wait = submitter.submit(upload)
+        submitter.submit(upload)
 
-        assert wait is not None
-        assert wait.total_seconds() == 600
-        assert world.task(upload).attempt == 2
+        task = world.task(upload)
+        assert (task.attempt, task.due_at) == (2, world.now + timedelta(seconds=600))
 
     def test_is_not_needed_after_a_callback(
         self, world: World, upload: Upload, submitter: Submitter, lost: Task
@@ -313,7 +312,7 @@ class TestResubmit:
         call_back(world, world.webhook_receiver(), lost)
         world.pass_time(600)
 
-        assert submitter.submit(upload) is None
+        submitter.submit(upload)
 
         task = world.task(upload)
         assert (task.status, task.attempt, task.prediction_id) == (Status.PROCESSING, 1, "p1")
@@ -340,7 +339,7 @@ class TestResubmit:
         world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
         world.pass_time(600)
 
-        assert submitter.submit(upload) is None
+        submitter.submit(upload)
 
         assert world.task(upload).code == "source_gone"
         assert len(posts(world)) == 1

@@ -17,6 +17,12 @@ for chatty in ("httpx", "botocore"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def count_woken(reason: str, tasks: int) -> None:
+    """Count tasks that were due, as metric `TasksWoken` by reason."""
+    with single_metric(name="TasksWoken", unit=MetricUnit.Count, value=tasks) as metric:
+        metric.add_dimension("reason", reason)
+
+
 def count_task(status: Status) -> None:
     """Count one task that came into a status, as metric `TasksCompleted` and so on."""
     with single_metric(name=f"Tasks{status.capitalize()}", unit=MetricUnit.Count, value=1):

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from cutout.domain.errors import NotNow, PredictionNotFound, StatusChanged, VendorUnavailable
-from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.backstop import Backstop
+from cutout.domain.errors import StatusChanged
+from cutout.domain.tasks import REOPENABLE, Status, Task
 from cutout.observability import logger
 from cutout.store.ledger import Ledger
 from cutout.submit import Submitter
-from cutout.wavespeed.client import WaveSpeed
-from cutout.wavespeed.contract import PredictionStatus
 
 
 @dataclass(frozen=True)
@@ -19,56 +18,39 @@ class Retrier:
 
     submitter: Submitter
     ledger: Ledger
-    wavespeed: WaveSpeed
+    backstop: Backstop
     clock: Callable[[], datetime]
 
-    def retry(
-        self, task_id: str, *, pay_again: bool = False, attempt: int | None = None
-    ) -> timedelta | None:
-        """Reopen a task and submit it; returns and raises as `Submitter.submit` does.
+    def retry(self, task_id: str, *, pay_again: bool = False, attempt: int | None = None) -> None:
+        """Queue a task again and submit it; raises as `Submitter.submit` does, and `TaskNotFound`.
 
         A result that the vendor has, or is still working on, is taken and costs nothing, unless
         the person says that it may be paid again: the result may be useless. Otherwise the image is
         sent anew; one that the vendor may have accepted before, only if the person says so.
 
+        A task that waits need not wait any more, and one whose execution has ended is closed before
+        it is queued again, so that there is always something that a retry does.
+
         One request is one retry: told which attempt it is about, it leaves later ones alone,
-        however often its message comes. Raises `TaskNotFound`.
+        however often its message comes.
         """
         task = self.ledger.get(task_id)
         if attempt in (None, task.attempt):
             try:
-                task = self._reopened(task, pay_again=pay_again)
-            except (NotNow, VendorUnavailable) as error:
-                logger.warning("the retry waits", code=error.code, reason=str(error))
-                return timedelta(seconds=error.wait_seconds)
-        return self.submitter.resume(task)
+                task = self._taken_up(task, pay_again=pay_again)
+            except StatusChanged:
+                logger.info("the task changed its status meanwhile", task_id=task_id)
+        self.submitter.resume(task)
 
-    def _reopened(self, task: Task, *, pay_again: bool) -> Task:
-        try:
-            if task.status is Status.FAILED and not pay_again and self._result_exists(task):
-                return self.ledger.reopen(
-                    task,
-                    Status.PROCESSING,
-                    self.clock(),
-                    attempt=task.attempt + 1,
-                    callback_expected=False,
-                    code=None,
-                    reason=None,
-                )
-            if task.status in REOPENINGS and (pay_again or task.status is not Status.UNCERTAIN):
-                return self.ledger.reopen(
-                    task, Status.QUEUED, self.clock(), slot_at=None, submit_after=None
-                )
-        except StatusChanged:
-            logger.info("the task changed its status meanwhile", task_id=task.task_id)
+    def _taken_up(self, task: Task, *, pay_again: bool) -> Task:
+        if task.status is Status.PROCESSING:
+            self.backstop.check(task, self.submitter.wait_loop)
+            task = self.ledger.get(task.task_id)
+        if task.status in REOPENABLE and (pay_again or task.status is not Status.UNCERTAIN):
+            known = None if pay_again else task.prediction_id
+            return self.ledger.reopen(
+                task, self.clock(), slot_at=None, submit_after=None, prediction_id=known
+            )
+        if task.status is Status.QUEUED:
+            return self.ledger.update(task, submit_after=None)
         return task
-
-    def _result_exists(self, task: Task) -> bool:
-        """Whether the vendor has the result, or will have it."""
-        if task.prediction_id is None:
-            return False
-        try:
-            status = self.wavespeed.result(task.prediction_id).status
-        except PredictionNotFound:
-            return False
-        return status is PredictionStatus.COMPLETED or not status.ended

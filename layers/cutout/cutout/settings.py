@@ -79,6 +79,18 @@ class WebhookSettings(WaveSpeedSettings):
     state_machine_arn: str
 
 
+class ClockSettings(BaseSettings):
+    """The clock function's environment."""
+
+    tasks_table: str
+    upload_queue_url: str
+    state_machine_arn: str
+    event_bus: str
+    lease_seconds: int
+    images_per_minute: int
+    daily_budget: Decimal
+
+
 class BackstopSettings(BaseSettings):
     """The backstop function's environment."""
 

@@ -2,15 +2,18 @@
 
 Every step can be run again: a message that comes back finds the task in the ledger and goes on
 from there. `submitting` is written before the POST, so that a POST is never sent twice unnoticed.
+What has to wait is written down with its time, and its message is done with: the clock wakes it.
 """
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Unpack
 
 from cutout.aws.s3 import Storage
+from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.close import Closer
 from cutout.domain import images, naming
@@ -19,9 +22,12 @@ from cutout.domain.errors import (
     CutoutError,
     Failed,
     NotNow,
+    PredictionNotFound,
     RateLimited,
     Rejected,
     StatusChanged,
+    TaskNotFound,
+    VendorUnavailable,
 )
 from cutout.domain.messages import callback_url
 from cutout.domain.options import Options, overridden
@@ -33,86 +39,176 @@ from cutout.settings import SubmitSettings
 from cutout.store.governor import Charge, Governor
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.contract import PredictionStatus
+
+# A message may come this much before its time by the clock of another machine.
+_CLOCK_SKEW = timedelta(seconds=1)
+# How soon a task is taken up again after a trouble that has lasted for a while, and at the latest.
+_FIRST_RETRY, _LAST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
+# Somebody may have changed what becomes of uncertain tasks.
+_LOOK_AGAIN = timedelta(hours=1)
 
 _TOKEN_BYTES = 16  # nobody guesses 128 bits
 
 
 @dataclass(frozen=True)
 class Submitter:
-    """Everything that submitting needs; `clock` gives the time in UTC."""
+    """Everything that submitting needs; `clock` gives the time in UTC, `price` that of a model."""
 
     settings: SubmitSettings
     ledger: Ledger
     governor: Governor
+    price: Callable[[str], Decimal]
     schedule: Schedule
     storage: Storage
     wavespeed: WaveSpeed
+    queue: UploadQueue
     wait_loop: WaitLoop
     closer: Closer
     clock: Callable[[], datetime]
 
-    def submit(self, upload: Upload) -> timedelta | None:
+    def submit(self, upload: Upload) -> None:
         """Take the upload as far as it goes now.
 
-        Returns how long to leave it alone before it is looked at again; None if there is nothing
-        left to do. Raises `ServiceError` if an AWS service fails, to be tried again.
+        Raises `ServiceError` if it could not even be written down, to be tried again.
         """
-        return self.resume(self.ledger.claim(self._new_task(upload)))
+        self.resume(self.ledger.claim(self._new_task(upload)))
 
-    def resume(self, task: Task) -> timedelta | None:
-        """Take a task that is in the ledger further; returns and raises as `submit` does."""
+    def wake(self, task_id: str) -> None:
+        """Take a task further whose time has come; raises as `submit` does."""
+        try:
+            self.resume(self.ledger.get(task_id))
+        except TaskNotFound:
+            logger.warning("a message was ignored: the ledger has no such task", task_id=task_id)
+
+    def resume(self, task: Task) -> None:
+        """Take a task that is in the ledger further; raises as `submit` does."""
         logger.append_keys(task_id=task.task_id)
         try:
-            return self._step(task)
+            self._step(task)
         except StatusChanged:
-            # Another delivery of the same event is being worked on; look later whether it finished.
-            return self._lease
+            logger.info("another delivery is working on the task")
+        except Exception as error:  # noqa: BLE001 - none may send the message to the dead letters
+            logger.exception("the task could not be taken further for now")
+            self._try_later(task.task_id, error)
 
-    def _step(self, task: Task) -> timedelta | None:
+    def _try_later(self, task_id: str, error: Exception) -> None:
+        """Whatever failed, the ledger carries the task: it is due again, ever later."""
+        task, now = self.ledger.get(task_id), self.clock()
+        due_at = now + _growing(now - task.entered_at[task.status])
+        try:
+            if task.status is Status.QUEUED:
+                code, reason = _told(error)
+                self._put_off(task, due_at, code, reason, submit_after=None)
+                count_wait(code)
+            elif task.status is Status.PROCESSING:
+                self.ledger.update(task, due_at=due_at)
+        except StatusChanged:
+            logger.info("another delivery is working on the task")
+
+    def _step(self, task: Task) -> None:
         match task.status:
             case Status.QUEUED:
-                return self._send(task)
+                self._send(task)
             case Status.SUBMITTING:
-                return self._wait_for_sender(task)
+                self._wait_for_sender(task)
             case Status.UNCERTAIN:
-                return self._settle(task)
+                self._settle(task)
             case Status.PROCESSING:
                 self._start(task)
-        return None
 
-    def _send(self, task: Task) -> timedelta | None:
-        if left := _remaining(task.submit_after, self.clock()):
-            return left
+    def _send(self, task: Task) -> None:
+        now = self.clock()
+        if task.submit_after and task.submit_after > now + _CLOCK_SKEW:
+            return
         try:
+            if self._result_exists(task):
+                self._mark_processing(
+                    task, attempt=task.attempt + 1, callback_expected=False, code=None, reason=None
+                )
+                return
             options = preflight(task, self.storage, self.settings)
+        except (NotNow, VendorUnavailable) as error:
+            self._queue_again(task, error)
+            return
         except Rejected as error:
             self.closer.close(task, Status.REJECTED, error.code, str(error))
-            return None
-        if left := self._wait_for_slot(task):
-            return left
+            return
+        if self._has_its_turn(task):
+            self._submit(task, options)
+
+    def _submit(self, task: Task, options: Options) -> None:
         # Presigned before the write-ahead: between that and the POST nothing else may fail.
         url = self.storage.presign(task, self.settings.presign_seconds)
         try:
-            charge = self.governor.charge(options.model, self.clock())
+            charge = self.governor.charge(lambda: self.price(options.model), self.clock())
         except NotNow as error:
-            return self._queue_again(task, error)
+            self._queue_again(task, error)
+            return
         try:
             task = self._write_ahead(task, options)
         except StatusChanged:
             self.governor.refund(charge)
             raise
-        return self._post(task, url, options, charge)
+        self._post(task, url, options, charge)
 
-    def _wait_for_slot(self, task: Task) -> timedelta | None:
+    def _result_exists(self, task: Task) -> bool:
+        """Whether the vendor has the result of an earlier attempt, or will have it."""
+        if task.prediction_id is None:
+            return False
+        try:
+            status = self.wavespeed.result(task.prediction_id).status
+        except PredictionNotFound:
+            return False
+        return status is PredictionStatus.COMPLETED or not status.ended
+
+    def _has_its_turn(self, task: Task) -> bool:
         now = self.clock()
         slot = self.governor.slot(task.slot_at, now)
-        if slot > now:
-            rate = self.settings.images_per_minute
-            reason = f"its turn comes at {slot:%Y-%m-%d %H:%M:%S} UTC, at {rate} images a minute"
-            self.ledger.update(
-                task, slot_at=slot, submit_after=slot, code="waits_for_slot", reason=reason
-            )
-        return _remaining(slot, now)
+        if slot is None:
+            self._wait_for_turn(task)
+        elif slot > now + _CLOCK_SKEW:
+            self._wait_for_slot(task, slot)
+        else:
+            return True
+        return False
+
+    def _wait_for_turn(self, task: Task) -> None:
+        """The clock gives it a slot, oldest first; its place is that of its coming."""
+        if task.code == "waits_for_turn" and not task.slot_at:
+            return
+        plan = self.governor.plan()
+        pace = "sending is paused" if plan.paused else f"{plan.images_per_minute} images a minute"
+        reason = f"others were there before ({pace})"
+        self._put_off(
+            task, task.entered_at[Status.QUEUED], "waits_for_turn", reason, submit_after=None
+        )
+
+    def _wait_for_slot(self, task: Task, slot: datetime) -> None:
+        reason = f"its turn comes at {slot:%Y-%m-%d %H:%M:%S} UTC"
+        self._put_off(
+            task, slot + self._lease, "waits_for_slot", reason, slot_at=slot, submit_after=slot
+        )
+        self.queue.send_due([(task.task_id, slot - self.clock())])
+
+    def _put_off(
+        self,
+        task: Task,
+        due_at: datetime,
+        code: str,
+        reason: str,
+        *,
+        submit_after: datetime | None,
+        slot_at: datetime | None = None,
+    ) -> None:
+        self.ledger.update(
+            task,
+            due_at=due_at,
+            submit_after=submit_after,
+            slot_at=slot_at,
+            code=code,
+            reason=reason,
+        )
 
     def _write_ahead(self, task: Task, options: Options) -> Task:
         now = self.clock()
@@ -124,6 +220,7 @@ class Submitter:
             now,
             attempt=task.attempt + 1,
             lease_until=now + self._lease,
+            due_at=now + self._lease,
             model=options.model,
             callback_expected=callback,
             callback_token=secrets.token_hex(_TOKEN_BYTES) if callback else None,
@@ -136,7 +233,7 @@ class Submitter:
             reason=None,
         )
 
-    def _post(self, task: Task, url: str, options: Options, charge: Charge) -> timedelta | None:
+    def _post(self, task: Task, url: str, options: Options, charge: Charge) -> None:
         webhook = self.settings.webhook_url
         callback = callback_url(webhook, task) if task.callback_expected else None
         try:
@@ -148,50 +245,61 @@ class Submitter:
             self.governor.refund(charge)
             if isinstance(error, RateLimited):
                 self.governor.back_off(self.clock(), wait)
-            return wait
         except AnswerLost as error:
-            return self._settle(self._move(task, Status.UNCERTAIN, error))
+            self._mark_uncertain(task, error)
         except Failed as error:
             self.closer.close_refused(task, error)
             self.governor.refund(charge)
-            return None
-        first_wait = 0 if prediction.status.ended else None
-        self._mark_processing(task, first_wait, prediction_id=prediction.id)
-        return None
+        else:
+            first_wait = 0 if prediction.status.ended else None
+            self._mark_processing(task, first_wait, prediction_id=prediction.id)
 
-    def _wait_for_sender(self, task: Task) -> timedelta | None:
+    def _wait_for_sender(self, task: Task) -> None:
         """A sender holds the task until its lease ends; a sender that died may have sent it."""
-        if left := _remaining(task.lease_until, self.clock()):
-            return left
-        lost = AnswerLost("the function timed out or was killed; the submit may be accepted")
-        return self._settle(self._move(task, Status.UNCERTAIN, lost))
+        if task.lease_until is None or task.lease_until <= self.clock():
+            lost = AnswerLost("the function timed out or was killed; the submit may be accepted")
+            self._mark_uncertain(task, lost)
 
-    def _settle(self, task: Task) -> timedelta | None:
+    def _mark_uncertain(self, task: Task, error: AnswerLost) -> None:
+        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
+        self._settle(self._move(task, Status.UNCERTAIN, error, due_at=self.clock() + grace))
+
+    def _settle(self, task: Task) -> None:
         """Decide about a task of which nobody knows whether it was accepted."""
+        now = self.clock()
+        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
         if task.called_back_at:
             self._mark_processing(task, first_wait=0, code=None, reason=None)
-            return None
-        if self.settings.on_uncertain is OnUncertain.HOLD:
-            return None
-        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
-        if left := _remaining(task.entered_at[Status.UNCERTAIN] + grace, self.clock()):
-            return left
-        return self._send(self.ledger.move(task, Status.QUEUED, self.clock()))
+        elif now < task.entered_at[Status.UNCERTAIN] + grace:
+            return
+        elif self.settings.on_uncertain is OnUncertain.RESUBMIT:
+            self._send(self.ledger.move(task, Status.QUEUED, now))
+        else:
+            self.ledger.update(task, due_at=now + _LOOK_AGAIN)
 
     def _mark_processing(
-        self, task: Task, first_wait: int | None, **changes: Unpack[TaskChanges]
+        self, task: Task, first_wait: int | None = None, **changes: Unpack[TaskChanges]
     ) -> None:
         """The vendor has the task: write that down, and wait for the result."""
         task = self.ledger.move(task, Status.PROCESSING, self.clock(), **changes)
         self._start(task, first_wait)
 
-    def _queue_again(self, task: Task, error: NotNow) -> timedelta:
+    def _queue_again(self, task: Task, error: NotNow | VendorUnavailable) -> timedelta:
         wait = timedelta(seconds=error.wait_seconds)
-        later: TaskChanges = {"slot_at": None, "submit_after": self.clock() + wait}
+        time = self.clock() + wait
         if task.status is Status.QUEUED:
-            self.ledger.update(task, **_because(error, later))
+            self._put_off(task, time, *_told(error), submit_after=time)
         else:
-            self._move(task, Status.QUEUED, error, **later)
+            # The vendor took nothing: a callback that came all the same is about nothing.
+            self._move(
+                task,
+                Status.QUEUED,
+                error,
+                due_at=time,
+                submit_after=time,
+                prediction_id=None,
+                called_back_at=None,
+            )
         count_wait(error.code)
         return wait
 
@@ -205,7 +313,8 @@ class Submitter:
     def _move(
         self, task: Task, to: Status, error: CutoutError, **changes: Unpack[TaskChanges]
     ) -> Task:
-        moved = self.ledger.move(task, to, self.clock(), **_because(error, changes))
+        told: TaskChanges = {**changes, "code": error.code, "reason": str(error)}
+        moved = self.ledger.move(task, to, self.clock(), **told)
         count_task(to)
         logger.warning("the task changed its status", status=to, code=error.code, reason=str(error))
         return moved
@@ -213,13 +322,15 @@ class Submitter:
     def _new_task(self, upload: Upload) -> Task:
         settings = self.settings
         key = naming.output_key(upload.key, settings.output_naming, settings.output_prefix)
+        now = self.clock()
         return new_task(
             upload,
             settings.output_bucket,
             key,
             settings.model_id,
-            self.clock(),
+            now,
             settings.task_retention_days,
+            due_at=now + self._lease,
         )
 
     @property
@@ -227,9 +338,16 @@ class Submitter:
         return timedelta(seconds=self.settings.lease_seconds)
 
 
-def _remaining(until: datetime | None, now: datetime) -> timedelta | None:
-    """How long it is until a time; None if it has come."""
-    return until - now if until and until > now else None
+def _growing(lasted: timedelta) -> timedelta:
+    """How long to leave a task alone that has not got on for a while."""
+    return min(max(lasted / 2, _FIRST_RETRY), _LAST_RETRY)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """Code and reason. What an error that nobody expected says might be anything."""
+    if isinstance(error, CutoutError):
+        return error.code, str(error)
+    return "internal_error", f"{type(error).__name__}: see the submit function's log"
 
 
 def preflight(task: Task, storage: Storage, settings: SubmitSettings) -> Options:
@@ -244,7 +362,3 @@ def preflight(task: Task, storage: Storage, settings: SubmitSettings) -> Options
         model=settings.model_id, sync=settings.sync_mode, base64_output=settings.base64_output
     )
     return overridden(defaults, storage.metadata(task), settings.allowed_models)
-
-
-def _because(error: CutoutError, changes: TaskChanges) -> TaskChanges:
-    return {**changes, "code": error.code, "reason": str(error)}

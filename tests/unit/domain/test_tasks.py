@@ -3,7 +3,16 @@ from typing import get_type_hints
 import pytest
 
 from cutout.domain.errors import IllegalTransition
-from cutout.domain.tasks import TRANSITIONS, Status, Task, TaskChanges, check_transition
+from cutout.domain.tasks import (
+    TRANSITIONS,
+    WATCHED,
+    Status,
+    Task,
+    TaskChanges,
+    check_transition,
+    default_due_at,
+)
+from tests.support.factories import NOON
 
 ENDED = [Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.SUPERSEDED]
 
@@ -41,7 +50,17 @@ def test_every_status_is_reached_from_queued() -> None:
     assert reached == set(Status)
 
 
-def test_nothing_is_sent_without_being_written_ahead() -> None:
+def test_only_what_was_submitted_before_is_processing() -> None:
+    """A queued task is so by a retry, for a prediction that it has from an earlier attempt."""
     before = {status for status in Status if Status.PROCESSING in TRANSITIONS[status]}
 
-    assert before == {Status.SUBMITTING, Status.UNCERTAIN}
+    assert before == {Status.SUBMITTING, Status.UNCERTAIN, Status.QUEUED}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_somebody_has_to_look_at_has_a_time_for_it(status: Status) -> None:
+    due_at = default_due_at(status, NOON)
+
+    assert (due_at is not None) == (status in WATCHED)
+    assert due_at is None or due_at >= NOON
+    assert not status.open or due_at

@@ -7,10 +7,9 @@ from typing import Any
 
 import httpx
 
-from cutout.aws.sqs import UploadQueue
 from cutout.domain.errors import CutoutError
-from cutout.domain.messages import ExecutionEnded, RetryRequest, upload_message
-from cutout.domain.tasks import REOPENINGS, Status, Task
+from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, upload_message
+from cutout.domain.tasks import REOPENABLE, WATCHED, Status, Task
 from cutout.domain.uploads import Upload
 from cutout.wavespeed.contract import sign_webhook
 from functions.submit.app import handle_message
@@ -68,23 +67,22 @@ class Stage(Pipeline):
         dynamodb = DynamoDB(self.functions, self._moved)
         s3, events = S3(self.functions, self._saved), Events(self.functions)
         states = States(self.functions)
-        clients: dict[str, Any] = {"s3": s3, "dynamodb": dynamodb}
-        super().__init__(**clients, states=states, events=events, machine="machine")
+        clients: dict[str, Any] = {"s3": s3, "dynamodb": dynamodb, "states": states}
+        clients |= {"events": events, "sqs": SQS(self.functions, self._send)}
+        super().__init__(**clients, queue_url="queue", machine="arn:stateMachine:machine")
         self.vendor = Vendor(self.functions, self._sent)
         self.objects: dict[tuple[str, str, str | None], bytes] = s3.versions
         self.on_the_bus: list[dict[str, Any]] = events.published
-        sqs: Any = SQS(self.functions, self._send)
-        self._requeue = UploadQueue(sqs, "queue").requeue
-        settings = {
+        plan = {"images_per_minute": 2, "daily_budget": str(PRICE * IMAGES_A_DAY)}
+        settings = plan | {
             "on_uncertain": policy,
             "uncertain_grace_seconds": GRACE.seconds,
             "webhook_url": CALLBACKS_AT if webhook else "",
-            "images_per_minute": 10,
-            "daily_budget": str(PRICE * IMAGES_A_DAY),
         }
         self._submitter, self._retrier = self.submitter(**settings), self.retrier(**settings)
         self._receiver = self.webhook_receiver()
         self._backstop = self.backstop()
+        self._waker = self.waker(**plan)
         poll = self.poller().poll
         self.loops = WaitLoops(states, dynamodb, self.functions, self._clock, poll, self.close)
         self.uploads: list[Upload] = []
@@ -144,18 +142,30 @@ class Stage(Pipeline):
         again = Waiting(message.body, self.now + VISIBILITY)
         try:
             with self.functions.running(run):
-                wait = self._handle(message.body)
-                if wait is not None:
-                    self._requeue(message.body, wait)
+                self._handle(message.body)
         except (Killed, CutoutError):
             self.queue.append(again)
 
-    def _handle(self, body: str) -> timedelta | None:
+    def lose(self, message: Waiting) -> None:
+        """Nobody gets a message: of an upload that is in the ledger, that harms nothing."""
+        content = upload_message(message.body)
+        if not isinstance(content, ObjectCreated) or self.table.get(content.upload.task_id):
+            self.queue.remove(message)
+
+    def tick_once(self, run: Run) -> None:
+        """One run of the clock function."""
+        try:
+            with self.functions.running(run):
+                self._waker.wake(self.now + timedelta(seconds=50))
+        except (Killed, CutoutError):
+            return
+
+    def _handle(self, body: str) -> None:
         message = upload_message(body)
         reopened = message.detail.task_id if isinstance(message, RetryRequest) else None
         self.retrying.append(reopened)
         try:
-            return handle_message(body, self._submitter, self._retrier)
+            handle_message(body, self._submitter, self._retrier)
         finally:
             self.retrying.pop()
 
@@ -235,10 +245,13 @@ class Stage(Pipeline):
         if "status" not in after:
             return
         task = Task.model_validate({n: next(iter(v.values())) for n, v in _flat(after).items()})
+        if task.status in WATCHED:
+            assert task.due_at, "nobody would look at it"
+            assert after["open_status"]["S"] == task.status
         left = Status(before["status"]["S"]) if before else None
         if left and left.ended and task.status is not left:
             assert task.task_id in self.retrying, f"{left} was left for {task.status}"
-            assert task.status in REOPENINGS[left]
+            assert left in REOPENABLE
         if task.status is Status.UNCERTAIN and left is not Status.UNCERTAIN:
             self.uncertain[task.task_id, task.attempt] = self.now
         if task.status is Status.COMPLETED:
@@ -276,16 +289,34 @@ class Stage(Pipeline):
         self.vendor.reply = ACCEPTED
         for _ in range(2000):
             self._calm_round()
-            if not (self.queue or self.loops.running() or self.loops.ended):
+            if self._is_at_rest():
                 return
-            self.now += timedelta(seconds=30 if self.loops.running() else 900)
+            self.now = self._next_time()
         raise AssertionError("it never comes to rest")
+
+    def _is_at_rest(self) -> bool:
+        busy = self.queue or self.loops.running() or self.loops.ended
+        return not busy and all(row.status in self._ends for row in self.rows())
+
+    def _next_time(self) -> datetime:
+        """When something may happen next."""
+        if self.loops.running():
+            return self.now + timedelta(seconds=30)
+        times = [message.visible_at for message in self.queue]
+        times += [row.due_at for row in self.rows() if row.due_at and row.status not in self._ends]
+        return min((at for at in times if at > self.now), default=self.now + timedelta(minutes=1))
+
+    @property
+    def _ends(self) -> set[Status]:
+        held = {Status.UNCERTAIN} if self.policy == "hold" else set()
+        return held | {status for status in Status if status.ended}
 
     def _calm_round(self) -> None:
         self.vendor.end_all()
         for prediction_id, known in list(self.vendor.predictions.items()):
             if known.callback and not known.told:
                 self.call_back(prediction_id, Run())
+        self.tick_once(Run())
         for message in self.visible():
             self.deliver(message, Run())
         for execution in self.loops.running():
@@ -294,11 +325,10 @@ class Stage(Pipeline):
 
     def audit(self) -> None:
         """The promise, once nothing is left to do."""
-        held = {Status.UNCERTAIN} if self.policy == "hold" else set()
         events = ((event["task_id"], event.get("code")) for event in self.on_the_bus)
         told = set(events)
         for row in self.rows():
-            assert row.status.ended or row.status in held, row
+            assert row.status in self._ends, row
             # A refusal is written first: better an event is lost than a task uncertain.
             if row.code not in {"request_refused", "superseded"} and row.status.ended:
                 assert (row.task_id, row.code) in told, row

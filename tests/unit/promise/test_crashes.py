@@ -5,7 +5,7 @@ import pytest
 from cutout.domain.tasks import Status
 from tests.support.fakes import Run
 from tests.unit.promise.stage import Stage
-from tests.unit.promise.vendor import ACCEPTED, REFUSED
+from tests.unit.promise.vendor import ACCEPTED, LIMITED, REFUSED
 
 MOST_CALLS = 20  # no function makes as many on these ways
 
@@ -71,3 +71,35 @@ def test_a_refusal_that_is_killed_is_failed_or_settled(kill_at: int) -> None:
     refused.deliver(refused.visible()[0], Run(kill_at))
 
     assert settled(refused) in {Status.FAILED, Status.COMPLETED}
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_submit_that_is_killed_and_whose_message_is_lost_is_completed_later(
+    kill_at: int,
+) -> None:
+    killed = stage()
+    killed.deliver(killed.visible()[0], Run(kill_at))
+    for message in list(killed.queue):
+        killed.lose(message)
+
+    assert settled(killed) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_clock_that_is_killed_has_only_woken_late(kill_at: int) -> None:
+    limited = stage(LIMITED)
+    limited.deliver(limited.visible()[0], Run())
+    assert not limited.queue
+    limited.pass_time(60)
+    limited.tick_once(Run(kill_at))
+
+    assert settled(limited) is Status.COMPLETED
+
+
+def test_an_execution_of_whose_end_nobody_was_told_is_closed() -> None:
+    stopped = submitted()
+    (execution,) = stopped.loops.running()
+    stopped.loops.end(execution, "ABORTED")
+    stopped.loops.ended.clear()
+
+    assert settled(stopped) is Status.FAILED

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cutout.domain.tasks import REOPENINGS, Status
+from cutout.domain.tasks import Status
 from tests.support.fakes import Run
 from tests.unit.promise.stage import Stage
 from tests.unit.promise.vendor import (
@@ -42,7 +42,7 @@ EXAMPLES = int(os.environ.get("CUTOUT_PROMISES", "0"))
 KILL = st.none() | st.integers(0, 14)
 PICK = st.integers(0, 9)
 INTERLUDE = st.none() | st.tuples(
-    st.integers(0, 12), st.sampled_from(["deliver", "call back", "step", "close"]), PICK
+    st.integers(0, 12), st.sampled_from(["deliver", "call back", "step", "close", "tick"]), PICK
 )
 REPLY = st.sampled_from(
     [ACCEPTED, LOST_AFTER, DEAD, LOST_BEFORE, LIMITED, REFUSED, UNREACHABLE, BROKEN, ACCEPTED]
@@ -96,10 +96,24 @@ class Promise(RuleBasedStateMachine):
     def close(self, pick: int, kill: int | None, interlude: Interlude) -> None:
         self._close(pick, self._run(kill, interlude))
 
-    @precondition(lambda self: any(row.status in REOPENINGS for row in self.stage.rows()))
+    @rule(kill=KILL, interlude=INTERLUDE)
+    def tick(self, kill: int | None, interlude: Interlude) -> None:
+        self.stage.tick_once(self._run(kill, interlude))
+
+    @rule(what=st.sampled_from(["message", "callback", "event of an execution"]), pick=PICK)
+    def lose(self, what: str, pick: int) -> None:
+        stage = self.stage
+        if what == "message" and stage.queue:
+            stage.lose(stage.queue[pick % len(stage.queue)])
+        elif what == "callback" and (expected := stage.vendor.called_back()):
+            stage.vendor.predictions[expected[pick % len(expected)]].callback = ""
+        elif what == "event of an execution" and stage.loops.ended:
+            stage.loops.ended.pop(pick % len(stage.loops.ended))
+
+    @precondition(lambda self: self.stage.rows())
     @rule(pick=PICK, pay_again=st.booleans())
     def retry(self, pick: int, pay_again: bool) -> None:
-        rows = [row for row in self.stage.rows() if row.status in REOPENINGS]
+        rows = self.stage.rows()
         self.stage.request_retry(rows[pick % len(rows)], pay_again=pay_again)
 
     @rule(
@@ -153,6 +167,8 @@ class Promise(RuleBasedStateMachine):
             self._call_back(pick, Run())
         elif what == "close" and stage.loops.ended:
             self._close(pick, Run())
+        elif what == "tick":
+            stage.tick_once(Run())
 
     def _call_back(self, pick: int, run: Run) -> None:
         if expected := self.stage.vendor.called_back():

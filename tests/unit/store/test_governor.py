@@ -7,21 +7,32 @@ from typing import Any
 import pytest
 
 from cutout.domain.errors import OverBudget
-from cutout.store.governor import KEY, LATENESS, SLOW_FOR, Charge, Governor
+from cutout.store.governor import AHEAD, KEY, LATENESS, OVERDUE, SLOW_FOR, Charge, Governor
 from cutout.store.table import Item, Table
-from tests.support.world import MODEL, NOW, TABLE, World
+from tests.support.world import NOW, TABLE, World
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 
 
-def governor(table: Table, rate: int = 0, budget: str = "0", price: str = "0.01") -> Governor:
-    return Governor(table, rate, Decimal(budget), lambda _model: Decimal(price))
+def governor(table: Table, rate: int = 0, budget: str = "0") -> Governor:
+    return Governor(table, rate, Decimal(budget))
+
+
+def usd(price: str = "0.01") -> Callable[[], Decimal]:
+    return lambda: Decimal(price)
+
+
+def slot(pace: Governor, now: datetime = NOW) -> datetime:
+    """The next slot for a newcomer, who need not wait for his turn."""
+    found = pace.slot(None, now)
+    assert found
+    return found
 
 
 def burst(pace: Governor, count: int, now: datetime = NOW) -> list[datetime]:
     """The slots of uploads that all come at the same time."""
-    return [pace.slot(None, now) for _ in range(count)]
+    return [slot(pace, now) for _ in range(count)]
 
 
 def gap(rate: int) -> timedelta:
@@ -66,7 +77,7 @@ def test_without_a_plan_nothing_waits(world: World) -> None:
 def test_no_minute_holds_more_than_the_plan_however_late_each_is_sent(
     world: World, rate: int
 ) -> None:
-    slots = burst(governor(world.table, rate), 2 * rate + 2)
+    slots = burst(governor(world.table, rate), rate + 2)
 
     # The worst: the first of a minute was late, the last is on time.
     for first in slots:
@@ -79,7 +90,7 @@ def test_no_minute_holds_more_than_the_plan_however_late_each_is_sent(
 
 @pytest.mark.parametrize("rate", [2, 7, 10, 60, 500, 3000, 4400, 4500, 5000, 10_000])
 def test_a_burst_drains_at_95_percent_of_the_plan_or_better(world: World, rate: int) -> None:
-    slots = burst(governor(world.table, rate), 6)
+    slots = burst(governor(world.table, rate), 4)
 
     assert gaps(slots) == {gap(rate)}
     assert MINUTE / (gap(rate) * rate) >= 0.95
@@ -88,7 +99,7 @@ def test_a_burst_drains_at_95_percent_of_the_plan_or_better(world: World, rate: 
 def test_the_first_goes_at_once_and_idle_time_is_not_saved_up(world: World) -> None:
     pace = governor(world.table, 10)
 
-    assert pace.slot(None, NOW) == NOW
+    assert slot(pace) == NOW
     later = NOW + 10 * MINUTE
     assert burst(pace, 3, later) == [later + n * gap(10) for n in range(3)]
 
@@ -114,8 +125,8 @@ def test_a_pace_that_changes_goes_on_from_the_slots_given(world: World) -> None:
 def test_whoever_comes_in_between_gets_another_slot(world: World) -> None:
     table, slots = Interrupted(world), [NOW]
     pace, other = governor(table, 60), governor(world.table, 60)
-    table.between = lambda: slots.append(other.slot(None, NOW))
-    other.slot(None, NOW)
+    table.between = lambda: slots.append(slot(other))
+    slot(other)
 
     slots += burst(pace, 5)
 
@@ -129,29 +140,27 @@ def test_two_firsts_get_two_slots(world: World) -> None:
 
     def come_first() -> None:
         table.between = lambda: None
-        slots.append(other.slot(None, NOW))
+        slots.append(slot(other))
 
     table.between = come_first
-    slots.append(governor(table, 60).slot(None, NOW))
+    slots.append(slot(governor(table, 60)))
 
     assert sorted(slots) == [NOW, NOW + gap(60)]
 
 
-def test_a_refusal_pushes_on_the_slots_that_were_given_too(world: World) -> None:
+def test_after_a_refusal_the_slots_that_were_given_are_worth_nothing(world: World) -> None:
     pace = governor(world.table, 10)
     held = burst(pace, 3)
 
     pace.back_off(NOW, MINUTE)
 
-    moved = [pace.slot(slot, slot) for slot in held]
-    assert min(moved) == NOW + MINUTE
-    assert len(set(moved)) == 3
-    assert pace.slot(moved[0], moved[0]) == moved[0]
+    assert [pace.slot(slot, slot) for slot in held] == [None] * 3
+    assert pace.slots(3, NOW)[0] == NOW + MINUTE
 
 
 def test_a_slot_after_the_pause_stays(world: World) -> None:
     pace = governor(world.table, 10)
-    last = burst(pace, 20)[-1]
+    last = burst(pace, 15)[-1]
 
     pace.back_off(NOW, MINUTE)
 
@@ -178,7 +187,7 @@ def test_after_a_refusal_the_pace_is_halved_and_recovers(world: World) -> None:
 def test_without_a_budget_nothing_is_charged(world: World) -> None:
     money = governor(world.table)
 
-    money.refund(money.charge(MODEL, NOW))
+    money.refund(money.charge(usd(), NOW))
 
     assert world.table.get(KEY) is None
 
@@ -196,52 +205,52 @@ def test_without_a_budget_nothing_is_charged(world: World) -> None:
 def test_the_budget_is_spent_to_the_last_picture_and_no_further(
     world: World, budget: str, price: str, pictures: int
 ) -> None:
-    money = governor(world.table, 0, budget, price)
+    money = governor(world.table, 0, budget)
 
     for _ in range(pictures):
-        money.charge(MODEL, NOW)
+        money.charge(usd(price), NOW)
 
     with pytest.raises(OverBudget):
-        money.charge(MODEL, NOW)
+        money.charge(usd(price), NOW)
     assert spent(world) <= Decimal(budget) * 1_000_000
 
 
 def test_over_budget_says_what_and_until_when(world: World) -> None:
     money = governor(world.table, 0, "0.01")
-    money.charge(MODEL, NOW)
+    money.charge(usd(), NOW)
 
     with pytest.raises(OverBudget, match=r"budget of \$0\.01 is spent; .* at 00:00 UTC") as caught:
-        money.charge(MODEL, NOW + timedelta(hours=11, minutes=59, seconds=1.5))
+        money.charge(usd(), NOW + timedelta(hours=11, minutes=59, seconds=1.5))
 
     assert caught.value.wait_seconds == 59
 
 
 def test_a_price_above_the_budget_is_never_charged(world: World) -> None:
-    money = governor(world.table, 0, "0.01", "0.02")
+    money = governor(world.table, 0, "0.01")
 
     with pytest.raises(OverBudget) as caught:
-        money.charge(MODEL, NOW)
+        money.charge(usd("0.02"), NOW)
 
     assert caught.value.wait_seconds == 12 * 60 * 60
     assert world.table.get(KEY) is None
 
 
 def test_what_costs_nothing_goes_through_a_spent_budget(world: World) -> None:
-    governor(world.table, 0, "0.01").charge(MODEL, NOW)
+    governor(world.table, 0, "0.01").charge(usd(), NOW)
 
-    assert governor(world.table, 0, "0.01", "0").charge(MODEL, NOW).price == 0
+    assert governor(world.table, 0, "0.01").charge(usd("0"), NOW).price == 0
 
 
 def test_each_day_has_its_budget_and_days_begin_in_utc(world: World) -> None:
     money = governor(world.table, 0, "0.02")
-    money.charge(MODEL, NOW)
-    money.charge(MODEL, NOW)
+    money.charge(usd(), NOW)
+    money.charge(usd(), NOW)
 
     east = timezone(timedelta(hours=10))
     still_today = datetime(2026, 11, 21, 9, 59, tzinfo=east)
     with pytest.raises(OverBudget):
-        money.charge(MODEL, still_today)
-    assert money.charge(MODEL, still_today + MINUTE) == Charge("2026-11-21", 10_000)
+        money.charge(usd(), still_today)
+    assert money.charge(usd(), still_today + MINUTE) == Charge("2026-11-21", 10_000)
     assert spent(world) == 10_000
 
 
@@ -253,26 +262,26 @@ def test_two_firsts_of_a_day_are_both_charged(world: World) -> None:
     def begin_the_day_between_the_first_two_calls() -> None:
         calls.append(None)
         if len(calls) == 2:
-            other.charge(MODEL, NOW)
+            other.charge(usd(), NOW)
 
     table.between = begin_the_day_between_the_first_two_calls
-    governor(table, 0, "0.05").charge(MODEL, NOW)
+    governor(table, 0, "0.05").charge(usd(), NOW)
 
     assert spent(world) == 20_000
 
 
 def test_a_refund_makes_room(world: World) -> None:
     money = governor(world.table, 0, "0.01")
-    charge = money.charge(MODEL, NOW)
+    charge = money.charge(usd(), NOW)
 
     money.refund(charge)
 
-    assert money.charge(MODEL, NOW) == charge
+    assert money.charge(usd(), NOW) == charge
 
 
 def test_a_refund_never_leaves_less_than_nothing(world: World) -> None:
     money = governor(world.table, 0, "0.05")
-    charge = money.charge(MODEL, NOW)
+    charge = money.charge(usd(), NOW)
 
     money.refund(charge)
     money.refund(charge)
@@ -282,19 +291,148 @@ def test_a_refund_never_leaves_less_than_nothing(world: World) -> None:
 
 def test_a_refund_after_midnight_gives_the_new_day_nothing(world: World) -> None:
     money = governor(world.table, 0, "0.01")
-    yesterday = money.charge(MODEL, datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC))
-    money.charge(MODEL, datetime(2026, 11, 21, tzinfo=UTC))
+    yesterday = money.charge(usd(), datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC))
+    money.charge(usd(), datetime(2026, 11, 21, tzinfo=UTC))
 
     money.refund(yesterday)
 
     assert spent(world) == 10_000
 
 
-def test_the_price_is_that_of_the_model(world: World) -> None:
-    prices = {"cheap": Decimal("0.001"), "dear": Decimal("0.1")}
-    money = Governor(world.table, 0, Decimal(1), prices.__getitem__)
+def test_without_a_budget_nobody_asks_for_the_price(world: World) -> None:
+    def price() -> Decimal:
+        raise AssertionError("asked")
 
-    money.charge("cheap", NOW)
-    money.charge("dear", NOW)
+    assert governor(world.table).charge(price, NOW).price == 0
 
-    assert spent(world) == 101_000
+
+# ---------------------------------------------------------------- turns
+
+
+def test_slots_are_handed_out_two_minutes_ahead_and_no_further(world: World) -> None:
+    pace = governor(world.table, 10)
+
+    given = [found for _ in range(30) if (found := pace.slot(None, NOW))]
+
+    assert given == [NOW + n * gap(10) for n in range(len(given))]
+    assert given[-1] <= NOW + AHEAD < given[-1] + gap(10)
+
+
+def test_who_finds_no_slot_makes_those_wait_who_come_later(world: World) -> None:
+    pace = governor(world.table, 10)
+    while pace.slot(None, NOW):
+        pass
+
+    later = NOW + MINUTE
+    assert pace.slot(None, later) is None
+    pace.set_backlog(later, exists=False)
+    assert pace.slot(None, later)
+
+
+def test_without_a_clock_a_backlog_is_forgotten(world: World) -> None:
+    pace = governor(world.table, 10)
+    pace.set_backlog(NOW, exists=True)
+
+    assert pace.slot(None, NOW + 4 * MINUTE) is None
+    assert pace.slot(None, NOW + 6 * MINUTE) == NOW + 6 * MINUTE
+
+
+def test_turns_are_the_next_slots_as_many_as_there_are(world: World) -> None:
+    pace = governor(world.table, 10)
+    first = slot(pace)
+
+    turns = pace.slots(3, NOW) + pace.slots(100, NOW)
+
+    assert gaps([first, *turns]) == {gap(10)}
+    assert turns[-1] <= NOW + AHEAD < turns[-1] + gap(10)
+    assert pace.slots(1, NOW) == []
+
+
+def test_turns_go_on_from_what_a_newcomer_took_in_between(world: World) -> None:
+    table = Interrupted(world)
+    other, taken = governor(world.table, 60), list[datetime]()
+
+    def newcomer() -> None:
+        if not taken:
+            taken.append(slot(other))
+
+    table.between = newcomer
+    turns = governor(table, 60).slots(3, NOW)
+
+    assert gaps(sorted(taken + turns)) == {gap(60)}
+
+
+def test_without_a_plan_all_have_their_turn_now(world: World) -> None:
+    assert governor(world.table).slots(3, NOW) == [NOW] * 3
+
+
+def test_a_slot_that_is_overdue_is_given_up(world: World) -> None:
+    pace = governor(world.table, 10)
+    held = slot(pace)
+
+    assert pace.slot(held, held + OVERDUE) == held
+    assert pace.slot(held, held + OVERDUE + SECOND) is None
+
+
+# ---------------------------------------------------------------- the operator
+
+
+@pytest.mark.parametrize("rate", [0, 10])
+def test_while_it_is_paused_nobody_has_a_turn(world: World, rate: int) -> None:
+    pace = governor(world.table, rate)
+    held = slot(pace)
+
+    pace.pause()
+
+    assert (pace.slot(None, NOW), pace.slot(held, held), pace.slots(1, NOW)) == (None, None, [])
+    pace.resume()
+    assert pace.slot(held, held) == held
+    assert pace.slots(1, NOW)
+
+
+def test_another_rate_holds_at_once(world: World) -> None:
+    pace = governor(world.table, 10)
+
+    pace.set_rate(60)
+
+    assert gaps(burst(pace, 3)) == {gap(60)}
+    assert gaps(pace.slots(3, NOW)) == {gap(60)}
+
+
+def test_another_budget_holds_at_once(world: World) -> None:
+    money = governor(world.table, 0, "0.01")
+    money.charge(usd(), NOW)
+
+    money.set_budget(Decimal("0.02"))
+
+    money.charge(usd(), NOW)
+    with pytest.raises(OverBudget, match=r"budget of \$0\.02 is spent"):
+        money.charge(usd(), NOW)
+
+
+def test_nobody_is_woken_for_a_budget_that_is_spent(world: World) -> None:
+    money = spent_out(world)
+
+    assert money.slots(1, NOW) == []
+    assert money.slots(1, NOW + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    "make_room",
+    [lambda m: m.refund(Charge("2026-11-20", 10_000)), lambda m: m.set_budget(Decimal(1))],
+    ids=["a refund", "a larger budget"],
+)
+def test_room_in_the_budget_wakes_them(world: World, make_room: Callable[[Governor], None]) -> None:
+    money = spent_out(world)
+
+    make_room(money)
+
+    assert money.slots(1, NOW)
+
+
+def spent_out(world: World) -> Governor:
+    money = governor(world.table, 10, "0.01")
+    money.charge(usd(), NOW)
+    with pytest.raises(OverBudget):
+        money.charge(usd(), NOW)
+    return money

@@ -11,7 +11,7 @@ from tests.support.world import MODEL, World, answer, refused
 def price(world: World, **data: Any) -> Decimal:
     """What the vendor's answer comes down to."""
     world.answers = [answer(**data)]
-    return world.submitter(daily_budget="1", price_per_image="0.001").governor.price(MODEL)
+    return world.submitter(daily_budget="1", price_per_image="0.001").price(MODEL)
 
 
 def test_the_price_is_what_the_vendor_says_digit_for_digit(world: World) -> None:
@@ -44,14 +44,14 @@ def test_what_is_no_price_leaves_the_operators(
     world: World, lie: dict[str, Any], price_per_image: str
 ) -> None:
     world.answers = [answer(**lie)]
-    price = world.submitter(daily_budget="1", price_per_image=price_per_image).governor.price(MODEL)
+    price = world.submitter(daily_budget="1", price_per_image=price_per_image).price(MODEL)
     assert price == Decimal(price_per_image)
 
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "-1e999", "Infinity"])
 def test_a_price_is_finite(world: World, number: str) -> None:
     world.answers = [httpx.Response(200, text=f'{{"data": {{"price": {number}}}}}')]
-    prices = world.submitter(daily_budget="1", price_per_image="0.07").governor.price
+    prices = world.submitter(daily_budget="1", price_per_image="0.07").price
     assert prices(MODEL) == Decimal("0.07")
 
 
@@ -60,12 +60,12 @@ def test_the_vendors_price_counts_only_above_the_operators(
     world: World, least: str, counted: str
 ) -> None:
     world.answers = [answer(price=0.004)]
-    prices = world.submitter(daily_budget="1", price_per_image=least).governor.price
+    prices = world.submitter(daily_budget="1", price_per_image=least).price
     assert prices(MODEL) == Decimal(counted)
 
 
 def test_a_price_is_asked_for_once_an_hour_and_model(world: World) -> None:
-    prices = world.submitter(daily_budget="1").governor.price
+    prices = world.submitter(daily_budget="1").price
     world.answers = [answer(price=0.01), answer(price=0.5), answer(price=0.02)]
 
     assert prices("a") == Decimal("0.01")
@@ -90,7 +90,7 @@ def test_a_price_is_asked_for_once_an_hour_and_model(world: World) -> None:
 def test_without_an_answer_the_parameter_stands_in(world: World, answers: list[Any]) -> None:
     world.answers = answers
 
-    prices = world.submitter(daily_budget="1", price_per_image="0.07").governor.price
+    prices = world.submitter(daily_budget="1", price_per_image="0.07").price
 
     assert prices(MODEL) == Decimal("0.07")
     assert prices(MODEL) == Decimal("0.07")
@@ -101,4 +101,4 @@ def test_a_key_that_is_refused_is_no_price(world: World) -> None:
     world.answers = [refused(401)]
 
     with pytest.raises(Unauthorized):
-        world.submitter(daily_budget="1").governor.price(MODEL)
+        world.submitter(daily_budget="1").price(MODEL)

@@ -1,17 +1,24 @@
-"""SQS: put an upload back into the queue, to be looked at again later."""
+"""SQS: messages about tasks that are due, and failed messages that come back soon."""
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError
+from cutout.domain.messages import TaskDue
+from cutout.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY_SECONDS = 15 * 60  # SQS allows no more
+_MOST_IN_A_BATCH = 10
+_RETRY_SECONDS = (10, 30, 90, 270, 810)
 
 
 class UploadQueue:
@@ -21,14 +28,45 @@ class UploadQueue:
         self._client = client
         self._url = url
 
-    def requeue(self, body: str, wait: timedelta) -> None:
-        """Send the message anew, hidden for `wait`, at most `MAX_DELAY_SECONDS`.
+    def send_due(self, due: Iterable[tuple[str, timedelta]]) -> None:
+        """Tell the submit function of tasks by their ids, each after a delay of up to 15 minutes.
 
-        Anew and not by its visibility: a wait must count neither towards the dead-letter queue
-        nor towards the message's retention. Raises `ServiceError`.
+        Raises `ServiceError`. A message that SQS refuses alone is logged: its task is due again.
         """
-        delay = min(max(ceil(wait.total_seconds()), 1), MAX_DELAY_SECONDS)
+        for entries in _batches(due):
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            except (ClientError, BotoCoreError) as error:
+                raise ServiceError("SQS failed to take the messages") from error
+            if refused := answer.get("Failed"):
+                logger.warning("SQS refused messages", count=len(refused), code=refused[0]["Code"])
+
+    def retry_soon(self, receipt_handle: str, receives: int) -> None:
+        """Have a failed message come back after 10 s, 30 s, 90 s and so on, up to 13.5 minutes.
+
+        The queue's own visibility timeout is for functions that were killed. Raises `ServiceError`.
+        """
+        wait = _RETRY_SECONDS[min(receives, len(_RETRY_SECONDS)) - 1]
         try:
-            self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay)
+            self._client.change_message_visibility(
+                QueueUrl=self._url,
+                ReceiptHandle=receipt_handle,
+                VisibilityTimeout=wait,
+            )
         except (ClientError, BotoCoreError) as error:
-            raise ServiceError("SQS failed to take the message") from error
+            raise ServiceError("SQS failed to change a message's visibility") from error
+
+
+def _batches(
+    due: Iterable[tuple[str, timedelta]],
+) -> Iterator[list["SendMessageBatchRequestEntryTypeDef"]]:
+    ahead = iter(due)
+    while batch := list(islice(ahead, _MOST_IN_A_BATCH)):
+        yield [
+            {
+                "Id": task_id,
+                "MessageBody": TaskDue.body(task_id),
+                "DelaySeconds": min(max(ceil(delay.total_seconds()), 0), MAX_DELAY_SECONDS),
+            }
+            for task_id, delay in batch
+        ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError
-from cutout.domain.messages import WaitLoopState
+from cutout.domain.messages import Execution, WaitLoopState
 from cutout.domain.tasks import Task
 
 if TYPE_CHECKING:
@@ -37,6 +37,17 @@ class WaitLoop:
             return
         except (ClientError, BotoCoreError) as error:
             raise ServiceError(f"Step Functions failed to start task {task.task_id}") from error
+
+    def find(self, task: Task) -> Execution | None:
+        """The execution of the task's attempt, None if there is none."""
+        machine = self._arn.replace(":stateMachine:", ":execution:")
+        try:
+            found = self._client.describe_execution(executionArn=f"{machine}:{task.execution_name}")
+        except self._client.exceptions.ExecutionDoesNotExist:
+            return None
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError(f"Step Functions tells nothing of task {task.task_id}") from error
+        return Execution.model_validate(found)
 
     def wake(self, token: str) -> None:
         """End the wait that a task token belongs to, if it still lasts."""

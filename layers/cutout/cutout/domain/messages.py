@@ -1,7 +1,8 @@
 """Every message that the functions get or send, parsed and written here and nowhere else.
 
-The upload queue brings `ObjectCreated` and `RetryRequest`, Step Functions `PollRequest` and
-`ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go out.
+The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Functions `PollRequest`
+and `ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go
+out.
 """
 
 import json
@@ -63,7 +64,22 @@ class RetryRequest(BaseModel):
         return cls(detail=detail).model_dump_json(by_alias=True)
 
 
-UploadMessage = RetryRequest | ObjectCreated
+class TaskDue(BaseModel):
+    """A task's time has come: its turn, the end of a wait, or that of a sender who never ended."""
+
+    class Detail(BaseModel):
+        task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+    detail_type: Literal["Cutout Task Due"] = Field(default="Cutout Task Due", alias="detail-type")
+    detail: Detail
+
+    @classmethod
+    def body(cls, task_id: str) -> str:
+        """The message as it is sent to the queue."""
+        return cls(detail=cls.Detail(task_id=task_id)).model_dump_json(by_alias=True)
+
+
+UploadMessage = TaskDue | RetryRequest | ObjectCreated
 _upload_message: TypeAdapter[UploadMessage] = TypeAdapter(
     UploadMessage, config=ConfigDict(hide_input_in_errors=True)
 )

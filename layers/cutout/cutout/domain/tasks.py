@@ -43,8 +43,9 @@ class OnUncertain(StrEnum):
     RESUBMIT = "resubmit"
 
 
+# From queued to processing goes a retry whose result the vendor has.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED}),
+    Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED, Status.PROCESSING}),
     Status.SUBMITTING: frozenset(
         {Status.PROCESSING, Status.QUEUED, Status.UNCERTAIN, Status.FAILED}
     ),
@@ -56,17 +57,15 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SUPERSEDED: frozenset(),
 }
 
-# Ended, but a person may take them up again: to fetch a result that came late, or to send anew.
-REOPENINGS: dict[Status, frozenset[Status]] = {
-    Status.FAILED: frozenset({Status.PROCESSING, Status.QUEUED}),
-    Status.REJECTED: frozenset({Status.QUEUED}),
-    Status.UNCERTAIN: frozenset({Status.QUEUED}),
-}
+# Ended, but a person may have them queued again: to fetch a result that came late, or to send anew.
+REOPENABLE = frozenset({Status.FAILED, Status.REJECTED, Status.UNCERTAIN})
 
-# What an operator may have to look at; the others are left out of the status index.
+# What the clock wakes or an operator may have to look at; only these are in the index `by-status`.
 WATCHED = frozenset(
     {Status.QUEUED, Status.SUBMITTING, Status.UNCERTAIN, Status.PROCESSING, Status.FAILED}
 )
+# How soon a task is looked at whose wait loop has not ended it. Most have ended long before.
+EXECUTION_CHECK = timedelta(minutes=10)
 
 
 def check_transition(before: Status, after: Status) -> None:
@@ -75,10 +74,17 @@ def check_transition(before: Status, after: Status) -> None:
         raise IllegalTransition(f"a task cannot go from {before} to {after}")
 
 
-def check_reopening(before: Status, after: Status) -> None:
-    """Raise `IllegalTransition` unless a person may ask for this step."""
-    if after not in REOPENINGS.get(before, ()):
-        raise IllegalTransition(f"a task that is {before} cannot be taken up as {after}")
+def check_reopening(before: Status) -> None:
+    """Raise `IllegalTransition` unless a person may have a task queued again."""
+    if before not in REOPENABLE:
+        raise IllegalTransition(f"a task that is {before} cannot be queued again")
+
+
+def default_due_at(status: Status, now: datetime) -> datetime | None:
+    """When a task is due that enters a status now, unless who writes it knows better."""
+    if status not in WATCHED:
+        return None
+    return now + EXECUTION_CHECK if status is Status.PROCESSING else now
 
 
 class AttemptId(NamedTuple):
@@ -103,7 +109,8 @@ _ATTEMPT_ID = re.compile(r"([0-9a-f]{32})-(0|[1-9]\d{0,8})")
 class Task(ObjectRevision):
     """One item of the ledger: an object revision and what became of it.
 
-    Times are UTC; `code` and `reason` say why it is where it is.
+    Times are UTC; `code` and `reason` say why it is where it is. At `due_at` somebody has to look
+    at it if nothing has happened by then: no message, event or execution is relied on.
     """
 
     task_id: str
@@ -118,6 +125,7 @@ class Task(ObjectRevision):
     lease_until: datetime | None = None
     slot_at: datetime | None = Field(default=None, description="The governor's; None: has none.")
     submit_after: datetime | None = None
+    due_at: datetime | None = None
     prediction_id: str | None = None
     callback_expected: bool = False
     callback_token: str | None = Field(default=None, description="In the attempt's callback URL.")
@@ -127,6 +135,7 @@ class Task(ObjectRevision):
     polls: int = 0
     code: str | None = None
     reason: str | None = None
+    write_id: str | None = Field(default=None, description="Of the last conditional write.")
 
     @property
     def upload(self) -> Upload:
@@ -168,6 +177,7 @@ class TaskChanges(TypedDict, total=False):
     lease_until: datetime
     slot_at: datetime | None
     submit_after: datetime | None
+    due_at: datetime
     model: str
     prediction_id: str | None
     callback_expected: bool
@@ -186,8 +196,9 @@ def new_task(
     model: str,
     now: datetime,
     retention_days: int,
+    due_at: datetime | None = None,
 ) -> Task:
-    """The task for an upload that nobody has seen yet."""
+    """The task for an upload that nobody has seen yet; it is due now, unless a time is given."""
     return Task(
         **upload.model_dump(),
         task_id=upload.task_id,
@@ -196,5 +207,6 @@ def new_task(
         model=model,
         created_at=now,
         entered_at={Status.QUEUED: now},
+        due_at=due_at or now,
         expires_at=int((now + timedelta(days=retention_days)).timestamp()),
     )

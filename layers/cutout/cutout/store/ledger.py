@@ -1,12 +1,15 @@
 """The ledger: one item per task, every write conditional on the state it leaves.
 
 Items are flat JSON of `Task`, plus two attributes for the indexes: `object` (bucket and key) and
-`open_status` (the status, only while an operator may have to look at the task).
+`open_status` (the status, only while somebody may have to look at the task).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
+from uuid import uuid4
+
+from pydantic_core import to_jsonable_python
 
 from cutout.domain.errors import (
     ConditionFailed,
@@ -22,8 +25,18 @@ from cutout.domain.tasks import (
     TaskChanges,
     check_reopening,
     check_transition,
+    default_due_at,
 )
 from cutout.store.table import Item, Table
+
+
+class Due(NamedTuple):
+    """What the index tells of a task that is due."""
+
+    task_id: str
+    status: Status
+    due_at: str
+    code: str | None
 
 
 class Ledger:
@@ -55,6 +68,30 @@ class Ledger:
         items = self._table.query("by-object", "object", f"{bucket}/{key}")
         return [Task.model_validate(item) for item in items]
 
+    def due(self, status: Status, now: datetime) -> Iterator[Due]:
+        """The tasks of a status that are due by now, oldest first.
+
+        An index is read, which is a moment behind the writes.
+        """
+        key, until = ("open_status", status.value), ("due_at", _text(now))
+        for item in self._table.query_until("by-status", key, until):
+            yield Due(item["task_id"], status, item["due_at"], item.get("code"))
+
+    def postpone(self, due: Due, **changes: Unpack[TaskChanges]) -> Task:
+        """Give a task that is due a later `due_at`; of several who try it, one succeeds.
+
+        Raises `StatusChanged`.
+        """
+        item = {name: to_jsonable_python(value) for name, value in changes.items()}
+        expression, aliases, values = _assignments(item, sorted(item))
+        return self._update(
+            due.task_id,
+            expression,
+            condition="#status_seen = :status_seen AND due_at = :due_seen",
+            names=aliases | {"#status_seen": "status"},
+            values=values | {":status_seen": due.status.value, ":due_seen": due.due_at},
+        )
+
     def move(self, task: Task, to: Status, now: datetime, **changes: Unpack[TaskChanges]) -> Task:
         """Take one step of the transition table, writing `changes` with it.
 
@@ -63,10 +100,10 @@ class Ledger:
         check_transition(task.status, to)
         return self._enter(task, to, now, changes)
 
-    def reopen(self, task: Task, to: Status, now: datetime, **changes: Unpack[TaskChanges]) -> Task:
-        """Take an ended task back to work because a person said so. Raises as `move` does."""
-        check_reopening(task.status, to)
-        return self._enter(task, to, now, changes)
+    def reopen(self, task: Task, now: datetime, **changes: Unpack[TaskChanges]) -> Task:
+        """Queue an ended task again because a person said so. Raises as `move` does."""
+        check_reopening(task.status)
+        return self._enter(task, Status.QUEUED, now, changes)
 
     def update(self, task: Task, **changes: Unpack[TaskChanges]) -> Task:
         """Write changes to a task that stays where it is. Raises `StatusChanged`."""
@@ -128,26 +165,44 @@ class Ledger:
         )
 
     def _enter(self, task: Task, to: Status, now: datetime, changes: TaskChanges) -> Task:
-        entered = {"status": to, "entered_at": task.entered_at | {to: now}}
+        entered = {
+            "status": to,
+            "entered_at": task.entered_at | {to: now},
+            "due_at": default_due_at(to, now),
+        }
         changed = task.model_copy(update={**entered, **changes})
         return self._write(task, changed, {*entered, "open_status", *changes})
 
     def _write(self, before: Task, after: Task, names: Iterable[str]) -> Task:
-        expression, aliases, values = _assignments(_item(after), sorted(names))
-        return self._update(
-            before.task_id,
-            expression,
-            condition="#status_before = :status_before AND attempt = :attempt_before",
-            names=aliases | {"#status_before": "status"},
-            values=values
-            | {":status_before": before.status.value, ":attempt_before": before.attempt},
-        )
+        write_id = uuid4().hex
+        after = after.model_copy(update={"write_id": write_id})
+        expression, aliases, values = _assignments(_item(after), sorted({*names, "write_id"}))
+        try:
+            return self._update(
+                before.task_id,
+                expression,
+                condition="#status_before = :status_before AND attempt = :attempt_before",
+                names=aliases | {"#status_before": "status"},
+                values=values
+                | {":status_before": before.status.value, ":attempt_before": before.attempt},
+            )
+        except StatusChanged:
+            # A write that was carried out and answered with an error is repeated by boto3, and
+            # meets itself.
+            if (found := self.get(before.task_id)).write_id == write_id:
+                return found
+            raise
 
     def _update(self, task_id: str, expression: str, **how: Any) -> Task:
         try:
             return Task.model_validate(self._table.update(task_id, expression, **how))
         except ConditionFailed as error:
             raise StatusChanged(f"conflict: task {task_id} has moved on meanwhile") from error
+
+
+def _text(time: datetime) -> str:
+    """A time as items have it."""
+    return str(to_jsonable_python(time))
 
 
 def _assignments(item: Item, names: list[str]) -> tuple[str, dict[str, str], Item]:

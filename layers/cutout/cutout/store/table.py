@@ -47,6 +47,28 @@ class Table:
             )
         return [_plain(item) for item in answer["Items"]]
 
+    def query_until(
+        self, index: str, key: tuple[str, str], until: tuple[str, str]
+    ) -> Iterator[Item]:
+        """All items of an index with one key whose range key is at most a value, in its order.
+
+        Pages are read as they are needed.
+        """
+        asked: dict[str, Any] = {
+            "TableName": self._name,
+            "IndexName": index,
+            "KeyConditionExpression": "#key = :key AND #range <= :until",
+            "ExpressionAttributeNames": {"#key": key[0], "#range": until[0]},
+            "ExpressionAttributeValues": {":key": {"S": key[1]}, ":until": {"S": until[1]}},
+        }
+        while True:
+            with self._errors(key[1]):
+                page = self._client.query(**asked)
+            yield from map(_plain, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
     def put_new(self, item: Item) -> None:
         """Write an item that is not there yet. Raises `ConditionFailed` if it is."""
         with self._errors(item["task_id"]):
