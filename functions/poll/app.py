@@ -36,7 +36,7 @@ def poller() -> Poller:
         latencies=latencies,
         schedule=Schedule(latencies.recent, env.webhook_fallback_seconds),
         storage=Storage(client("s3")),
-        wavespeed=WaveSpeed(env.wavespeed_base_url, api_key),
+        wavespeed=WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh),
         outputs=Outputs(env.wavespeed_base_url),
         events=EventBus(client("events"), env.event_bus),
         clock=utc_now,

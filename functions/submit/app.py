@@ -48,7 +48,7 @@ def settings() -> SubmitSettings:
 def submitter() -> Submitter:
     env = settings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
-    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
+    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh)
     table = Table(client("dynamodb"), env.tasks_table)
     prices = Prices(wavespeed, env.price_per_image, utc_now)
     ledger = Ledger(table)

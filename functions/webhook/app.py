@@ -26,7 +26,7 @@ MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
 def webhook_receiver() -> WebhookReceiver:
     env = WebhookSettings()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
-    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key)
+    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh)
     return WebhookReceiver(
         secret=SigningSecret(wavespeed.webhook_secret, utc_now),
         ledger=Ledger(Table(client("dynamodb"), env.tasks_table)),

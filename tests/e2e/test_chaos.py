@@ -10,7 +10,7 @@ from tests.chaos.plan import make_plan
 def test_nothing_is_lost_or_paid_twice_when_everything_breaks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    findings = run_campaign(make_plan(20, seed=4), deadline=10)
+    findings = run_campaign(make_plan(20, seed=4), deadline=30)
 
     printed = capsys.readouterr().out
     assert findings == 0, printed

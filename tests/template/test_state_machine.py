@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from cutout import poll
 from cutout.domain import errors
 from cutout.domain.messages import Closed, Execution, ExecutionEnded, WaitLoopState
 from cutout.domain.tasks import Status
@@ -59,22 +60,28 @@ def test_every_task_is_retried_or_replaced_for_named_errors_only(name: str) -> N
         assert error.startswith(FROM_AWS) or issubclass(getattr(errors, error), errors.CutoutError)
 
 
-def test_every_error_of_a_poll_is_either_final_or_retried() -> None:
+def test_every_error_of_a_poll_is_final_or_retried_or_never_leaves_the_function() -> None:
     retried = {e for retry in machine()["States"]["Poll"]["Retry"] for e in retry["ErrorEquals"]}
-    passing = {
-        "VendorUnavailable",
-        "OutputUnavailable",
-        "RateLimited",
-        "Unauthorized",
-        "ApiKeyUnavailable",
-        "ServiceError",
-        "StatusChanged",
-        "OutputBusy",
-    }
+    ours = {name for name in retried if hasattr(errors, name)}
+    final = {error.__name__ for error in errors.Failed.__subclasses__()}
 
-    assert passing <= retried
-    final = {error.__name__ for error in errors.Failed.__subclasses__()} - {"PredictionNotFound"}
+    assert ours == {"ServiceError", "StatusChanged"}
     assert not final & retried
+    assert not {error.__name__ for error in poll._PASSING} & retried
+
+
+@pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "ServiceError"])
+def test_throttling_and_outages_of_aws_are_outlasted_for_an_hour(error: str) -> None:
+    retriers = machine()["States"]["Poll"]["Retry"]
+    (retrier,) = [retry for retry in retriers if error in retry["ErrorEquals"]]
+    growth, longest = retrier["BackoffRate"], retrier["MaxDelaySeconds"]
+    delays = [
+        min(retrier["IntervalSeconds"] * growth**number, longest)
+        for number in range(retrier["MaxAttempts"])
+    ]
+
+    assert retrier["JitterStrategy"] == "FULL"  # anything from 0 to the delay: half of it
+    assert sum(delays) / 2 > 3600
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -15,7 +16,6 @@ from cutout.domain.errors import (
     ServiceError,
     TaskNotFound,
     TimedOut,
-    VendorUnavailable,
 )
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
@@ -281,21 +281,62 @@ def test_a_result_after_the_deadline_is_still_taken(world: World, task: Task) ->
     assert world.poller().poll(task.task_id).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [httpx.Response(502, html="<h1>Bad Gateway</h1>"), httpx.ReadTimeout("slow")],
-    ids=["bad gateway", "timeout"],
-)
-def test_a_vendor_that_fails_is_left_to_the_state_machines_retry(
-    world: World, task: Task, reply: Reply
-) -> None:
-    world.answers = [reply]
+TROUBLES: dict[str, list[Reply]] = {
+    "bad gateway": [httpx.Response(502, html="<h1>Bad Gateway</h1>")],
+    "timeout": [httpx.ReadTimeout("slow")],
+    "no connection": [httpx.ConnectError("no route")],
+    "rate limit": [refused(429)],
+    "refused key": [refused(401)],
+    "forbidden": [refused(403)],
+    "output away": [completed(), httpx.Response(503)],
+    "unknown yet": [refused(404, "Prediction not found")],
+}
 
-    with pytest.raises(VendorUnavailable):
+
+@pytest.mark.parametrize("replies", TROUBLES.values(), ids=TROUBLES)
+def test_a_trouble_that_may_pass_is_waited_out(
+    world: World, task: Task, replies: list[Reply]
+) -> None:
+    world.answers = list(replies)
+
+    result = world.poller().poll(task.task_id)
+
+    assert result.status is Status.PROCESSING
+    assert result.wait_seconds >= 2
+    world.answers = [completed(), download(png(40, 30))]
+    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+
+
+def test_a_trouble_is_looked_at_ever_later_until_the_deadline(world: World, task: Task) -> None:
+    waits = []
+    for _ in range(9):
+        world.answers = [refused(500)]
+        waits.append(world.poller().poll(task.task_id).wait_seconds)
+        world.pass_time(max(waits[-1], 30))
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (2, 60)
+
+    world.now = task.deadline(600)
+    world.answers = [refused(500)]
+    with pytest.raises(TimedOut, match="within 600 s; at last: the vendor answered 500"):
         world.poller().poll(task.task_id)
 
 
-def test_a_prediction_that_the_vendor_does_not_know_is_told(world: World, task: Task) -> None:
+def test_an_older_revision_that_is_being_saved_is_waited_for(world: World, task: Task) -> None:
+    older = task.model_copy(update={"task_id": "0" * 32})
+    locks = world.poller().locks
+    locks.acquire(older, world.now, world.now + timedelta(seconds=330))
+    world.answers = [completed()]
+
+    assert world.poller().poll(task.task_id).status is Status.PROCESSING
+
+    world.pass_time(331)
+    world.answers = [completed(), download(png(40, 30))]
+    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+
+
+def test_a_prediction_that_the_vendor_still_does_not_know_is_told(world: World, task: Task) -> None:
+    world.pass_time(121)
     world.answers = [refused(404, "Prediction not found")]
 
     with pytest.raises(PredictionNotFound):

@@ -157,10 +157,7 @@ def test_the_code_is_the_errors_own(loop: WaitLoopHarness, name: str) -> None:
     assert loop.retries(execution) == 0
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    ["VendorUnavailable", "OutputUnavailable", "RateLimited", "ServiceError", "PredictionNotFound"],
-)
+@pytest.mark.parametrize("trouble", ["ServiceError", "StatusChanged"])
 def test_a_passing_trouble_is_retried(loop: WaitLoopHarness, trouble: str) -> None:
     execution = loop.run(f"{trouble}.{trouble}.completed")
 
@@ -168,12 +165,12 @@ def test_a_passing_trouble_is_retried(loop: WaitLoopHarness, trouble: str) -> No
     assert loop.retries(execution) == 2
 
 
-def test_a_trouble_that_does_not_pass_fails_the_task(loop: WaitLoopHarness) -> None:
-    execution = loop.run("VendorUnavailable")
+def test_what_the_poll_function_gives_up_is_over(loop: WaitLoopHarness) -> None:
+    execution = loop.run("PredictionNotFound")
 
-    assert execution["error"] == "VendorUnavailable"
-    assert loop.now(execution).code == "vendor_unavailable"
-    assert loop.retries(execution) == 12
+    assert execution["error"] == "PredictionNotFound"
+    assert loop.now(execution).code == "prediction_not_found"
+    assert loop.retries(execution) == 0
     loop.event()
 
 

@@ -4,11 +4,23 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Unpack
 
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
-from cutout.domain.errors import PredictionFailed, PredictionMissing, Superseded, TimedOut
+from cutout.domain.errors import (
+    CutoutError,
+    NotNow,
+    OutputBusy,
+    OutputUnavailable,
+    PredictionFailed,
+    PredictionMissing,
+    PredictionNotFound,
+    Superseded,
+    TimedOut,
+    VendorUnavailable,
+)
 from cutout.domain.images import MEGABYTE
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
 from cutout.domain.png import PngCheck
@@ -22,6 +34,14 @@ from cutout.store.output_locks import OutputLocks
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.contract import Prediction, PredictionStatus
 from cutout.wavespeed.outputs import Outputs
+
+# What passes by itself: the vendor is in trouble, refuses the key or the pace, or another revision
+# of the object is being saved.
+_PASSING = (VendorUnavailable, NotNow, OutputUnavailable, OutputBusy)
+# The vendor may not know a new prediction everywhere at once.
+_KNOWN_WITHIN = timedelta(minutes=2)
+_LONGEST_WAIT = 60  # seconds until the next look in a trouble
+_GROWTH = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,8 @@ class Poller:
     def poll(self, task_id: str) -> WaitLoopState:
         """Look once. Raises a `Failed` if the task is over without an output.
 
-        Any other error of this project means that looking again may help.
+        In a trouble that may pass, the task is still processing until its deadline. Any other
+        error of this project means that looking again may help.
         """
         logger.append_keys(task_id=task_id)
         task = self.ledger.count_poll(task_id)
@@ -50,13 +71,32 @@ class Poller:
             return _result(task)  # an earlier try got further than its answer
         if task.prediction_id is None:
             raise PredictionMissing("the ledger holds no prediction of this task; retry it")
-        prediction = self.wavespeed.result(task.prediction_id)
+        try:
+            return self._look(task, task.prediction_id)
+        except _PASSING as error:
+            return self._wait_out(task, error)
+        except PredictionNotFound as error:
+            if self.clock() - task.entered_at[Status.PROCESSING] > _KNOWN_WITHIN:
+                raise
+            return self._wait_out(task, error)
+
+    def _look(self, task: Task, prediction_id: str) -> WaitLoopState:
+        prediction = self.wavespeed.result(prediction_id)
         if prediction.status is PredictionStatus.COMPLETED:
             return _result(self._save(task, prediction))
         if prediction.status.ended:
             reason = prediction.error or "no reason given"
             raise PredictionFailed(f"the vendor ended it as {prediction.status}: {reason}")
-        return self._wait(task)
+        self._check_deadline(task, "it is still being processed")
+        return _result(task, self.schedule.wait(task, self.clock()))
+
+    def _wait_out(self, task: Task, error: CutoutError) -> WaitLoopState:
+        """Look again, ever later while the task grows old."""
+        logger.warning("the poll found a trouble that may pass", code=error.code, reason=str(error))
+        self._check_deadline(task, str(error))
+        age = self.clock() - task.entered_at[Status.PROCESSING]
+        wait = min(ceil(age.total_seconds() * _GROWTH), _LONGEST_WAIT)
+        return _result(task, max(wait, self.schedule.wait(task, self.clock())))
 
     def _save(self, task: Task, prediction: Prediction) -> Task:
         if not prediction.outputs:
@@ -89,11 +129,10 @@ class Poller:
         count_task(status)
         return ended
 
-    def _wait(self, task: Task) -> WaitLoopState:
-        now, limit = self.clock(), self.settings.deadline_seconds
-        if now >= task.deadline(limit):
-            raise TimedOut(f"timed out: the vendor had no result within {limit} s")
-        return _result(task, self.schedule.wait(task, now))
+    def _check_deadline(self, task: Task, why: str) -> None:
+        limit = self.settings.deadline_seconds
+        if self.clock() >= task.deadline(limit):
+            raise TimedOut(f"timed out: there was no result within {limit} s; at last: {why}")
 
 
 def _result(task: Task, wait_seconds: int = 0) -> WaitLoopState:

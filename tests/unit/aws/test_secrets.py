@@ -110,3 +110,32 @@ def test_a_key_that_the_console_made_json_of_is_named(
     with pytest.raises(ApiKeyUnavailable, match="holds JSON; put the key itself") as caught:
         ApiKey(client, NAME)()
     assert "wsk-1" not in str(caught.value)
+
+
+def test_a_rotated_key_is_read_at_once_by_who_was_refused(
+    client: "SecretsManagerClient", put: Callable[[str], str]
+) -> None:
+    put("wsk-1")
+    key = ApiKey(client, NAME)
+    assert key() == "wsk-1"
+    client.put_secret_value(SecretId=NAME, SecretString="wsk-2")
+
+    assert key() == "wsk-1"
+    assert key.fresh() == "wsk-2"
+    assert key() == "wsk-2"
+
+
+def test_a_key_that_stays_wrong_is_read_once_a_minute(
+    client: "SecretsManagerClient", put: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("wsk-1")
+    now = 0.0
+    monkeypatch.setattr("cutout.aws.secrets.time.monotonic", lambda: now)
+    key = ApiKey(client, NAME)
+    key.fresh()
+    client.put_secret_value(SecretId=NAME, SecretString="wsk-2")
+
+    now = 59
+    assert key.fresh() == "wsk-1"
+    now = 60
+    assert key.fresh() == "wsk-2"

@@ -1,9 +1,11 @@
 """Who may write an output key, and what that means for two revisions on their way."""
 
+from contextlib import suppress
+
 import httpx
 import pytest
 
-from cutout.domain.errors import BadOutput, OutputBusy, OutputUnavailable, Superseded
+from cutout.domain.errors import BadOutput, OutputBusy, Superseded
 from cutout.domain.messages import WaitLoopState
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
@@ -181,8 +183,8 @@ def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
     older, newer = revisions
     OutputLocks(world.table).acquire(world.task(older), world.now, world.now.replace(minute=5))
 
-    with pytest.raises(OutputBusy):
-        save(world, newer, NEW_PICTURE)
+    assert save(world, newer, NEW_PICTURE).status is Status.PROCESSING
+    world.answers.clear()
     save(world, older, OLD_PICTURE)
 
     assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
@@ -190,20 +192,16 @@ def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
 
 
 @pytest.mark.parametrize(
-    ("broken", "error"),
-    [
-        (download(b"no picture"), BadOutput),
-        (download(OLD_PICTURE[:-20]), BadOutput),
-        (httpx.Response(503), OutputUnavailable),
-    ],
+    "broken", [download(b"no picture"), download(OLD_PICTURE[:-20]), httpx.Response(503)]
 )
 def test_a_revision_that_could_not_be_saved_holds_up_nobody(
-    world: World, revisions: tuple[Upload, Upload], broken: httpx.Response, error: type[Exception]
+    world: World, revisions: tuple[Upload, Upload], broken: httpx.Response
 ) -> None:
     older, newer = revisions
     world.answers = [completed("older"), broken]
-    with pytest.raises(error):
+    with suppress(BadOutput):
         world.poller().poll(older.task_id)
+    assert world.task(older).status is Status.PROCESSING
 
     assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
     assert in_bucket(world) == NEW_PICTURE

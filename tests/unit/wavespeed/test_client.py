@@ -562,3 +562,25 @@ def test_every_phase_of_a_request_has_its_own_timeout() -> None:
     timeouts = vendor.requests[0].extensions["timeout"]
     assert set(timeouts) == {"connect", "read", "write", "pool"}
     assert None not in timeouts.values()
+
+
+@pytest.mark.parametrize("code", [401, 403])
+@pytest.mark.parametrize(("fresh", "requests"), [("wsk-2", 2), ("wsk-1", 1)])
+def test_a_request_whose_key_was_refused_is_sent_once_more_with_the_rotated_one(
+    code: int, fresh: str, requests: int
+) -> None:
+    keys = []
+
+    def vendor(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Authorization"])
+        if keys[-1] != "Bearer wsk-2":
+            return httpx.Response(code)
+        return httpx.Response(200, json={"data": {"id": "p1", "status": "created"}})
+
+    client = WaveSpeed(BASE, lambda: "wsk-1", httpx.MockTransport(vendor), fresh_key=lambda: fresh)
+    if requests == 2:
+        assert client.submit(IMAGE, OPTIONS).id == "p1"
+    else:
+        with pytest.raises(Unauthorized):
+            client.submit(IMAGE, OPTIONS)
+    assert len(keys) == requests

@@ -57,19 +57,33 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _REFUSALS = {400, 402, 404, 413, 415, 422}
 
 
-class _Bearer(httpx.Auth):
-    """Asks for the key at each request, so that a rotated key is picked up."""
+_KEY_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
-    def __init__(self, api_key: Callable[[], str]) -> None:
+
+class _Bearer(httpx.Auth):
+    """Asks for the key at each request; one that is refused may have been rotated just now.
+
+    A refused request was not accepted, so that it may be sent again with the new key.
+    """
+
+    def __init__(self, api_key: Callable[[], str], fresh_key: Callable[[], str]) -> None:
         self._api_key = api_key
+        self._fresh_key = fresh_key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        request.headers["Authorization"] = f"Bearer {self._api_key()}"
-        yield request
+        key = self._api_key()
+        request.headers["Authorization"] = f"Bearer {key}"
+        response = yield request
+        if response.status_code in _KEY_REFUSED and (fresh := self._fresh_key()) != key:
+            request.headers["Authorization"] = f"Bearer {fresh}"
+            yield request
 
 
 class WaveSpeed:
-    """The API at one base URL; keep it for the process's life."""
+    """The API at one base URL; keep it for the process's life.
+
+    `fresh_key` is asked, if there is one, when the vendor has refused what `api_key` gave.
+    """
 
     def __init__(
         self,
@@ -77,11 +91,12 @@ class WaveSpeed:
         api_key: Callable[[], str],
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
+        fresh_key: Callable[[], str] | None = None,
     ) -> None:
         self._pause = pause
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + "/api/v3/",
-            auth=_Bearer(api_key),
+            auth=_Bearer(api_key, fresh_key or api_key),
             headers={"Accept-Encoding": "identity"},  # a compressed answer could hide a bomb
             timeout=_TIMEOUT,
             limits=_FRESH_CONNECTIONS,
