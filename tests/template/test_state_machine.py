@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 from cutout import poll
 from cutout.domain import errors
 from cutout.domain.messages import Closed, Execution, ExecutionEnded, WaitLoopState
+from cutout.domain.schedule import next_wait
 from cutout.domain.tasks import Status
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,28 @@ def test_the_deadline_comes_before_the_engines_own_bound() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
 
     assert template["Parameters"]["DeadlineSeconds"]["MaxValue"] < machine()["TimeoutSeconds"]
+
+
+def polls_until(deadline: int, latency: int) -> int:
+    """How often a task is polled that never ends, under a model that lately took so long."""
+    age = polls = 0
+    while age < deadline:
+        age += next_wait(timedelta(seconds=age), polls, [latency])
+        polls += 1
+    return polls
+
+
+def test_the_longest_deadline_fits_into_the_history_of_an_execution() -> None:
+    """Step Functions ends an execution at 25,000 events; a poll has nine, a retry of it three.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    deadline = template["Parameters"]["DeadlineSeconds"]["MaxValue"]
+    most = max(polls_until(deadline, latency) for latency in range(100, deadline, 500))
+    retries = sum(retry["MaxAttempts"] for retry in machine()["States"]["Poll"]["Retry"])
+
+    assert 9 * most + 3 * retries < 25_000
 
 
 def test_the_machine_reads_only_what_it_is_given() -> None:
