@@ -169,6 +169,8 @@ class Pipeline:
             "lock_seconds": 330,
             "event_bus": "default",
             "max_output_megabytes": 10,
+            "max_megapixels": 1,
+            "opaque_cutout": "save",
         }
         env = PollSettings.model_validate(COMMON | values | settings)
         return Poller(

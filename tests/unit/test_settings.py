@@ -51,6 +51,8 @@ POLL = (
         "LOCK_SECONDS": "330",
         "EVENT_BUS": "default",
         "MAX_OUTPUT_MEGABYTES": "200",
+        "MAX_MEGAPIXELS": "50",
+        "OPAQUE_CUTOUT": "save",
     }
 )
 WEBHOOK = COMMON | MACHINE

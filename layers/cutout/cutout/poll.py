@@ -21,9 +21,9 @@ from cutout.domain.errors import (
     TimedOut,
     VendorUnavailable,
 )
-from cutout.domain.images import MEGABYTE
+from cutout.domain.images import MEGABYTE, MEGAPIXEL
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
-from cutout.domain.png import PngCheck
+from cutout.domain.png import OpaqueCutouts, PngCheck
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.observability import count_task, logger, measure_completed
@@ -106,7 +106,11 @@ class Poller:
             self.locks.acquire(task, now, now + timedelta(seconds=self.settings.lock_seconds))
         except Superseded as error:
             return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
-        check = PngCheck(self.settings.max_output_megabytes * MEGABYTE)
+        check = PngCheck(
+            self.settings.max_output_megabytes * MEGABYTE,
+            self.settings.max_megapixels * MEGAPIXEL,
+            refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
+        )
         try:
             with closing(self.outputs.read(prediction.outputs[0])) as blocks:
                 self.storage.save_png(task, blocks, check)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
 from cutout.domain.naming import OutputNaming
+from cutout.domain.png import OpaqueCutouts
 from cutout.domain.tasks import OnUncertain
 
 
@@ -70,6 +71,8 @@ class PollSettings(WaveSpeedSettings):
     lock_seconds: int
     event_bus: str
     max_output_megabytes: int
+    max_megapixels: int
+    opaque_cutout: OpaqueCutouts
 
 
 class WebhookSettings(WaveSpeedSettings):

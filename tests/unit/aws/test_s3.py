@@ -218,7 +218,7 @@ def in_blocks(data: bytes, size: int = 100_000) -> Iterator[bytes]:
 
 
 def save(storage: Storage, task: Task, blocks: Iterator[bytes], max_bytes: int = PLENTY) -> None:
-    storage.save_png(task, blocks, PngCheck(max_bytes))
+    storage.save_png(task, blocks, PngCheck(max_bytes, 10**9))
 
 
 def saved(s3: "S3Client", task: Task) -> bytes:

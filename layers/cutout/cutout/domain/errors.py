@@ -29,6 +29,8 @@ CutoutError
 │   ├── OutputGone
 │   ├── OutputBlocked
 │   ├── BadOutput
+│   ├── EmptyCutout
+│   ├── OpaqueCutout
 │   └── TimedOut
 ├── ForgedCallback          a webhook that the vendor did not sign, or not lately
 ├── Superseded              a newer revision of the same object was saved first
@@ -184,6 +186,14 @@ class OutputBlocked(Failed):
 
 class BadOutput(Failed):
     """The output is not a complete PNG with transparency, or is too large."""
+
+
+class EmptyCutout(Failed):
+    """The output is wholly transparent."""
+
+
+class OpaqueCutout(Failed):
+    """The output is wholly opaque, and the stack does not want such."""
 
 
 class TimedOut(Failed):

@@ -26,6 +26,7 @@ FORMATS = {
 }
 SUPPORTED = ", ".join(dict.fromkeys(FORMATS.values()))
 MEGABYTE = 1_000_000
+MEGAPIXEL = 1_000_000
 MIN_SIDE = 2  # pixels: in a single row or column nothing stands before anything
 _HEAD_BYTES = 8192  # as much as `filetype` looks at
 
@@ -90,7 +91,7 @@ def check_pixels(image: ImageHeader, max_megapixels: int) -> None:
             f"the image has {image.width} x {image.height} pixels, too few for a subject and a "
             "background; upload a larger one"
         )
-    if image.width * image.height > max_megapixels * 1_000_000:
+    if image.width * image.height > max_megapixels * MEGAPIXEL:
         raise TooManyPixels(
             f"the image has {image.width} x {image.height} pixels and the stack allows "
             f"{max_megapixels} megapixels; make it smaller or raise MaxMegapixels"
