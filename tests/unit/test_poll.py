@@ -9,6 +9,9 @@ import pytest
 from cutout.aws.events import EventBus
 from cutout.domain.errors import (
     BadOutput,
+    CutoutError,
+    EmptyCutout,
+    OpaqueCutout,
     OutputGone,
     PredictionFailed,
     PredictionMissing,
@@ -19,7 +22,7 @@ from cutout.domain.errors import (
 )
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
-from tests.support.images import jpeg, png
+from tests.support.images import encode, jpeg, noise, png
 from tests.support.world import (
     BASE_URL,
     WEBHOOK_URL,
@@ -355,3 +358,53 @@ def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
 
     with pytest.raises(PredictionMissing):
         world.poller().poll(task.task_id)
+
+
+# ------------------------------------------------------------------ nothing to see
+
+
+def whole(alpha: int) -> bytes:
+    picture = noise(40, 30, "RGBA")
+    picture.putalpha(alpha)
+    return encode(picture, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "wish", "error"), [(0, "save", EmptyCutout), (255, "fail", OpaqueCutout)]
+)
+def test_an_output_with_nothing_to_see_fails_its_task(
+    world: World, task: Task, alpha: int, wish: str, error: type[CutoutError]
+) -> None:
+    world.answers = [completed(), download(whole(alpha))]
+    with pytest.raises(error):
+        world.poller(opaque_cutout=wish).poll(task.task_id)
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="cutouts")
+
+
+def test_an_opaque_output_is_saved_unless_the_stack_says_no(world: World, task: Task) -> None:
+    world.answers = [completed(), download(whole(255))]
+    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+
+
+def test_an_output_with_more_pixels_than_an_upload_may_have_is_refused(
+    world: World, task: Task
+) -> None:
+    world.answers = [completed(), download(png(1001, 1000))]
+    with pytest.raises(BadOutput, match="1001 x 1000 pixels"):
+        world.poller().poll(task.task_id)
+
+
+def test_another_revisions_output_is_never_saved(world: World) -> None:
+    """Without versions, the vendor may have been given what was uploaded later."""
+    upload = world.upload(jpeg(40, 30)).model_copy(update={"version_id": None, "sequencer": "01"})
+    world.answers = [accepted("p1")]
+    world.submitter().submit(upload)
+    world.upload(jpeg(50, 30))
+    world.answers = [completed(), download(png(50, 30))]
+
+    result = world.poller().poll(upload.task_id)
+
+    task = world.task(upload)
+    assert (result.status, task.status, task.code) == ("superseded", "superseded", "superseded")
+    assert task.reason == "the object was replaced while it was processed"
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="cutouts")

@@ -39,6 +39,7 @@ def test_the_vendor_gets_the_model_the_key_and_a_url_of_the_very_version(world: 
     image = httpx.URL(json.loads(request.content)["image"])
     assert image.params["versionId"] == upload.version_id
     assert image.params["X-Amz-Expires"] == "60"
+    assert image.params["response-content-type"] == "image/jpeg"
 
 
 def test_the_same_event_twice_is_one_task_one_post_one_execution(world: World) -> None:

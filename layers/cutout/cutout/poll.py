@@ -104,21 +104,9 @@ class Poller:
         now = self.clock()
         try:
             self.locks.acquire(task, now, now + timedelta(seconds=self.settings.lock_seconds))
+            self._stream(task, prediction.outputs[0])
         except Superseded as error:
             return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
-        check = PngCheck(
-            self.settings.max_output_megabytes * MEGABYTE,
-            self.settings.max_megapixels * MEGAPIXEL,
-            refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
-        )
-        try:
-            with closing(self.outputs.read(prediction.outputs[0])) as blocks:
-                self.storage.save_png(task, blocks, check)
-        finally:
-            self.locks.release(task)
-        logger.info(
-            "the output was saved", output_bytes=check.size, width=check.width, height=check.height
-        )
         inference_ms = round(prediction.timings.inference)
         # Published before it is written: a crash in between publishes twice, never not at all.
         self.events.publish(CutoutCompleted.of(task))
@@ -127,6 +115,22 @@ class Poller:
         if inference_ms:
             self.latencies.remember(task, inference_ms)
         return completed
+
+    def _stream(self, task: Task, output: str) -> None:
+        """Save the output under the key that this task has locked."""
+        check = PngCheck(
+            self.settings.max_output_megabytes * MEGABYTE,
+            self.settings.max_megapixels * MEGAPIXEL,
+            refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
+        )
+        try:
+            with closing(self.outputs.read(output)) as blocks:
+                self.storage.save_png(task, blocks, check)
+        finally:
+            self.locks.release(task)
+        logger.info(
+            "the output was saved", output_bytes=check.size, width=check.width, height=check.height
+        )
 
     def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
         ended = self.ledger.move(task, status, self.clock(), **changes)

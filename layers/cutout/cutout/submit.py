@@ -139,7 +139,7 @@ class Submitter:
 
     def _submit(self, task: Task, options: Options) -> None:
         # Presigned before the write-ahead: between that and the POST nothing else may fail.
-        url = self.storage.presign(task, self.settings.presign_seconds)
+        url = self.storage.presign(task, self.settings.presign_seconds, options.media_type)
         try:
             charge = self.governor.charge(lambda: self.price(options.model), self.clock())
         except NotNow as error:
@@ -357,8 +357,12 @@ def preflight(task: Task, storage: Storage, settings: SubmitSettings) -> Options
     """
     images.check_bytes(task.size, settings.max_upload_megabytes)
     naming.check_output_key(task.output_key)
-    images.check_pixels(images.identify(storage.open(task)), settings.max_megapixels)
+    image = images.identify(storage.open(task))
+    images.check_pixels(image, settings.max_megapixels)
     defaults = Options(
-        model=settings.model_id, sync=settings.sync_mode, base64_output=settings.base64_output
+        model=settings.model_id,
+        sync=settings.sync_mode,
+        base64_output=settings.base64_output,
+        media_type=image.media_type,
     )
     return overridden(defaults, storage.metadata(task), settings.allowed_models)

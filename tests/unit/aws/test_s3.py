@@ -1,3 +1,4 @@
+import contextlib
 import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,13 @@ from PIL import Image
 
 from cutout.aws.clients import S3_CONFIG
 from cutout.aws.s3 import Storage
-from cutout.domain.errors import BadOutput, OutputUnavailable, ServiceError, SourceGone
+from cutout.domain.errors import (
+    BadOutput,
+    OutputUnavailable,
+    ServiceError,
+    SourceGone,
+    Superseded,
+)
 from cutout.domain.images import identify
 from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
@@ -195,7 +202,7 @@ class Body(io.BytesIO):
 
 
 def test_a_presigned_url_names_the_revision_and_is_signed_for_the_region(storage: Storage) -> None:
-    url = urlsplit(storage.presign(make_upload(key=KEY, version_id="v.1"), seconds=3600))
+    url = urlsplit(storage.presign(make_upload(key=KEY, version_id="v.1"), 3600, "image/webp"))
     query = {name: values[0] for name, values in parse_qs(url.query).items()}
     assert url.scheme == "https"
     assert url.netloc == f"{INPUT}.s3.eu-central-1.amazonaws.com"
@@ -203,11 +210,12 @@ def test_a_presigned_url_names_the_revision_and_is_signed_for_the_region(storage
     assert query["versionId"] == "v.1"
     assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
     assert query["X-Amz-Expires"] == "3600"
+    assert query["response-content-type"] == "image/webp"
     assert query["X-Amz-Credential"].endswith("/eu-central-1/s3/aws4_request")
 
 
 def test_a_url_without_a_version_names_none(storage: Storage) -> None:
-    assert "versionId" not in storage.presign(make_upload(version_id=None), seconds=60)
+    assert "versionId" not in storage.presign(make_upload(version_id=None), 60, "image/png")
 
 
 # ------------------------------------------------------------------ save_png
@@ -272,8 +280,8 @@ def test_the_users_metadata_goes_before_the_lineage(
 
 def test_a_long_key_is_left_out_of_the_lineage(s3: "S3Client", storage: Storage) -> None:
     key = "猫" * 340
-    s3.put_object(Bucket=INPUT, Key=key, Body=b"source")
-    task = make_task(make_upload(key=key, version_id=None))
+    etag = s3.put_object(Bucket=INPUT, Key=key, Body=b"source")["ETag"].strip('"')
+    task = make_task(make_upload(key=key, version_id=None, etag=etag))
     save(storage, task, in_blocks(PNG))
     metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
     assert "cutout-source-key" not in metadata
@@ -296,6 +304,84 @@ def test_a_png_is_saved_although_its_source_is_gone(
     assert saved(s3, task) == PNG
     metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
     assert metadata["cutout-task-id"] == task.task_id
+
+
+def test_a_source_that_was_replaced_meanwhile_is_not_saved_for(
+    s3: "S3Client", storage: Storage
+) -> None:
+    upload = put_without_version(s3, b"source")
+    put_without_version(s3, b"another")
+    with pytest.raises(Superseded, match="was replaced while it was processed"):
+        save(storage, make_task(upload), in_blocks(PNG))
+    assert "Contents" not in s3.list_objects_v2(Bucket=OUTPUT)
+
+
+@pytest.mark.parametrize(("version", "replaceable"), [(None, True), ("null", True), ("v1", False)])
+def test_only_what_has_no_version_can_be_replaced(
+    s3: "S3Client",
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str | None,
+    replaceable: bool,
+) -> None:
+    other = {"ETag": '"other"', "Metadata": dict[str, str]()}
+    monkeypatch.setattr(s3, "head_object", lambda **_: other)
+    monkeypatch.setattr(s3, "get_object_tagging", lambda **_: {"TagSet": []})
+    task = make_task(make_upload(version_id=version))
+    with pytest.raises(Superseded) if replaceable else contextlib.nullcontext():
+        save(storage, task, in_blocks(PNG))
+
+
+def test_a_source_that_is_the_same_is_saved_for(s3: "S3Client", storage: Storage) -> None:
+    task = make_task(put_without_version(s3, b"source", Metadata={"author": "Ada"}))
+    save(storage, task, in_blocks(PNG))
+    assert s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]["author"] == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("call", "what"), [("HeadObject", "metadata"), ("GetObjectTagging", "tags")]
+)
+def test_a_png_is_saved_without_what_may_not_be_read(
+    s3: "S3Client", storage: Storage, call: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = make_task(put(s3, b"source", Metadata={"author": "Ada"}, Tagging="team=a"))
+    s3.meta.events.register_first(f"before-send.s3.{call}", denied)
+    save(storage, task, in_blocks(PNG))
+    s3.meta.events.unregister(f"before-send.s3.{call}", denied)
+    assert saved(s3, task) == PNG
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    tags = s3.get_object_tagging(Bucket=OUTPUT, Key=task.output_key)["TagSet"]
+    assert ("author" in metadata, bool(tags)) == (what == "tags", what == "metadata")
+    assert f"saved without the {what} of its source" in caplog.text
+
+
+def test_metadata_that_no_header_takes_is_left_out(
+    s3: "S3Client", storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = make_task(put(s3, b"source", Metadata={"author": "Ada"}))
+    s3.meta.events.register(
+        "after-call.s3.HeadObject",
+        lambda parsed, **_: parsed["Metadata"].update(place="Köln", note="a\x00b"),
+    )
+    save(storage, task, in_blocks(PNG))
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert (metadata["author"], metadata["cutout-task-id"]) == ("Ada", task.task_id)
+    assert "saved without metadata that is not ASCII" in caplog.text
+
+
+def test_tags_that_vouch_for_the_source_stay_with_it(s3: "S3Client", storage: Storage) -> None:
+    task = make_task(
+        put(s3, b"source", Tagging="team=a&GuardDutyMalwareScanStatus=NO_THREATS_FOUND")
+    )
+    s3.meta.events.register(
+        "after-call.s3.GetObjectTagging",
+        lambda parsed, **_: parsed["TagSet"].append({"Key": "aws:made-by", "Value": "a stack"}),
+        unique_id="aws",
+    )
+    save(storage, task, in_blocks(PNG))
+    s3.meta.events.unregister("after-call.s3.GetObjectTagging", unique_id="aws")
+    found = s3.get_object_tagging(Bucket=OUTPUT, Key=task.output_key)["TagSet"]
+    assert found == [{"Key": "team", "Value": "a"}]
 
 
 def parts_taken(s3: "S3Client") -> list[int]:

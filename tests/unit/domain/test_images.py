@@ -169,3 +169,18 @@ def test_a_header_that_promises_a_huge_picture_is_believed(side: int) -> None:
     assert picture == ImageHeader("PNG", side, side)
     with pytest.raises(TooManyPixels):
         check_pixels(picture, max_megapixels=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WebP", "image/webp"),
+        ("GIF", "image/gif"),
+        ("BMP", "image/bmp"),
+        ("TIFF", "image/tiff"),
+    ],
+)
+def test_an_image_is_served_as_what_it_is(name: str, media_type: str) -> None:
+    assert ImageHeader(name, 8, 6).media_type == media_type

@@ -3,17 +3,19 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutout.domain.errors import ServiceError, SourceGone
+from cutout.domain.errors import ServiceError, SourceGone, Superseded
 from cutout.domain.lineage import lineage, with_lineage
 from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import ObjectRevision
+from cutout.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,16 +41,23 @@ class Storage:
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
 
-    def presign(self, upload: ObjectRevision, seconds: int) -> str:
-        """A URL under which anybody may read the upload for a while. Never log it."""
+    def presign(self, upload: ObjectRevision, seconds: int, media_type: str) -> str:
+        """A URL under which anybody may read the upload for a while. Never log it.
+
+        It is served as `media_type`, for what SDKs upload is `binary/octet-stream` to S3.
+        """
         return self._client.generate_presigned_url(
-            "get_object", Params=_revision(upload), ExpiresIn=seconds
+            "get_object",
+            Params=_revision(upload) | {"ResponseContentType": media_type},
+            ExpiresIn=seconds,
         )
 
     def save_png(self, task: Task, blocks: Iterator[bytes], check: PngCheck) -> None:
         """Stream a PNG to the task's output key; nothing appears there unless `check` passes.
 
         Errors of `blocks` and of `check` pass through, after the multipart upload is aborted.
+        Raises `Superseded` if the source was replaced since it was announced, so that nobody knows
+        which of the two the vendor was given.
         """
         try:
             self._client.upload_fileobj(
@@ -62,19 +71,65 @@ class Storage:
             raise ServiceError(f"S3 failed to save the output of task {task.task_id}") from error
 
     def _carried_over(self, task: Task) -> dict[str, Any]:
-        """The source's metadata and tags; none if it has been deleted, for the result is paid."""
-        ours = lineage(task)
+        """The source's metadata and tags, as far as they can be had: the result is paid."""
+        metadata = with_lineage(_ascii(self._source(task)), lineage(task))
+        tags = {name: value for name, value in self._tags(task).items() if _is_users(name)}
+        return {"Metadata": metadata} | ({"Tagging": urlencode(tags)} if tags else {})
+
+    def _source(self, task: Task) -> dict[str, str]:
         try:
-            source = self._client.head_object(**_revision(task))
-            tags = self._client.get_object_tagging(**_revision(task))["TagSet"]
+            head = self._client.head_object(**_revision(task))
         except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
-                return {"Metadata": with_lineage({}, ours)}
-            raise
-        carried: dict[str, Any] = {"Metadata": with_lineage(source["Metadata"], ours)}
-        if tags:
-            carried["Tagging"] = urlencode({tag["Key"]: tag["Value"] for tag in tags})
-        return carried
+            # Of an object without versions, it must be known that it is still the same.
+            if not (_is_gone(error) or (_is_refused(error) and _has_version(task))):
+                raise
+            _say_lost("metadata", error)
+            return {}
+        if not _has_version(task) and head["ETag"].strip('"') != task.etag:
+            raise Superseded("the object was replaced while it was processed")
+        return head["Metadata"]
+
+    def _tags(self, task: Task) -> dict[str, str]:
+        try:
+            found = self._client.get_object_tagging(**_revision(task))["TagSet"]
+        except ClientError as error:
+            if not (_is_gone(error) or _is_refused(error)):
+                raise
+            _say_lost("tags", error)
+            return {}
+        return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def _is_gone(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in _GONE
+
+
+def _is_refused(error: ClientError) -> bool:
+    """Whether asking again would be answered the same."""
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.FORBIDDEN
+
+
+def _say_lost(what: str, error: ClientError) -> None:
+    code = error.response["Error"]["Code"]
+    logger.warning(f"the output is saved without the {what} of its source", code=code)
+
+
+def _ascii(metadata: dict[str, str]) -> dict[str, str]:
+    """What can be sent in headers; S3 may hold more, sent by other means."""
+    kept = {n: v for n, v in metadata.items() if f"{n}{v}".isascii() and f"{n}{v}".isprintable()}
+    if kept != metadata:
+        logger.warning("the output is saved without metadata that is not ASCII")
+    return kept
+
+
+def _is_users(tag: str) -> bool:
+    """Not AWS's own, nor GuardDuty's, which would vouch for a file that it never saw."""
+    return not tag.startswith(("aws:", "GuardDuty"))
+
+
+def _has_version(upload: ObjectRevision) -> bool:
+    """Whether no other bytes can ever be under this address."""
+    return upload.version_id not in {None, "null"}
 
 
 class _RangeReader(io.RawIOBase):
@@ -121,7 +176,7 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
+        if _is_gone(error):
             raise SourceGone(
                 "the object was deleted or replaced before it was sent; upload it again"
             ) from error

@@ -39,6 +39,10 @@ class ImageHeader:
     width: int
     height: int
 
+    @property
+    def media_type(self) -> str:
+        return next(media_type for media_type, name in FORMATS.items() if name == self.format)
+
 
 def identify(file: BinaryIO) -> ImageHeader:
     """Tell what image a file holds, from its headers alone.

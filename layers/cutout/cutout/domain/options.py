@@ -12,11 +12,12 @@ _SWITCH = {"true": True, "false": False}
 
 
 class Options(BaseModel):
-    """The model, and in which way its result comes."""
+    """The model, in which way its result comes, and as what the upload is served to it."""
 
     model: str
     sync: bool = False
     base64_output: bool = False
+    media_type: str = "binary/octet-stream"
 
 
 def overridden(
@@ -31,6 +32,7 @@ def overridden(
         model=model,
         sync=_switch(metadata, SYNC, defaults.sync),
         base64_output=_switch(metadata, BASE64, defaults.base64_output),
+        media_type=defaults.media_type,
     )
 
 
