@@ -50,12 +50,18 @@ class Fault(StrEnum):
     SUBMIT_NO_CREDITS = "submit-no-credits", "400, nothing accepted"
     SUBMIT_SERVER_ERROR = "submit-server-error", "500, nothing accepted"
     SUBMIT_BAD_GATEWAY = "submit-bad-gateway", "502 in HTML, nothing accepted"
+    SUBMIT_REDIRECTED = "submit-redirected", "302 to another host, nothing accepted"
     SUBMIT_ACCEPTED_DROPPED = "submit-accepted-dropped", "accepted, then the connection is reset"
     SUBMIT_ACCEPTED_GATEWAY_TIMEOUT = "submit-accepted-gateway-timeout", "accepted, 504 in HTML"
+    SUBMIT_ACCEPTED_TIMEOUT = "submit-accepted-timeout", "accepted, 408"
     SUBMIT_ACCEPTED_LATE = "submit-accepted-late", "accepted, answered after `seconds`"
     TASK_SLOW = "task-slow", "takes `seconds` more"
     TASK_NEVER_ENDS = "task-never-ends", "stays in processing"
     TASK_FAILS = "task-fails", "ends as failed"
+    TASK_FAILS_WITH_SECRETS = (
+        "task-fails-with-secrets",
+        "its error quotes the image's URL and a key",
+    )
     TASK_CANCELLED = "task-cancelled", "ends with the status of this name"
     TASK_TIMEOUT = "task-timeout", "ends with the status of this name"
     TASK_DELETED = "task-deleted", "ends with the status of this name"
@@ -64,11 +70,17 @@ class Fault(StrEnum):
     RESULT_RATE_LIMITED = "result-rate-limited", "429"
     RESULT_SERVER_ERROR = "result-server-error", "500"
     RESULT_BAD_GATEWAY = "result-bad-gateway", "502 in HTML"
+    RESULT_OF_ANOTHER = "result-of-another", "that of another task, if one has ended"
     OUTPUT_EXPIRED = "output-expired", "404"
     OUTPUT_TRUNCATED = "output-truncated", "the connection breaks off in the middle"
     OUTPUT_INCOMPLETE = "output-incomplete", "a whole answer that holds half the PNG"
     OUTPUT_WRONG_BYTES = "output-wrong-bytes", "no PNG at all"
     OUTPUT_NO_ALPHA = "output-no-alpha", "a PNG of the same size without transparency"
+    OUTPUT_EMPTY = "output-empty", "a PNG of the same size, wholly transparent"
+    OUTPUT_DAMAGED_PIXELS = (
+        "output-damaged-pixels",
+        "a PNG whose chunks are right and pixels are not",
+    )
     OUTPUT_PRIVATE_REDIRECT = "output-private-redirect", "302 to a link-local address"
     WEBHOOK_LOST = "webhook-lost", "never sent"
     WEBHOOK_LATE = "webhook-late", "sent after `seconds`"

@@ -6,7 +6,7 @@ import struct
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cutout_local.wavespeed.backend import Backend
@@ -91,5 +91,9 @@ def faulty_answer(fault: Fault, request: Request) -> Response:
             return HTMLResponse("<html><h1>502 Bad Gateway</h1></html>", 502)
         case Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT:
             return HTMLResponse("<html><h1>504 Gateway Time-out</h1></html>", 504)
+        case Fault.SUBMIT_ACCEPTED_TIMEOUT:
+            return HTMLResponse("<html><h1>408 Request Timeout</h1></html>", 408)
+        case Fault.SUBMIT_REDIRECTED:
+            return RedirectResponse("https://elsewhere.invalid/", 302)
         case _:
             return reset_connection(request)

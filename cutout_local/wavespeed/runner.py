@@ -21,6 +21,9 @@ from cutout_local.wavespeed.tasks import Task
 
 logger = logging.getLogger(__name__)
 
+CANARY = "CANARY0123456789"
+"""What an error quotes that is full of secrets; it must appear nowhere."""
+
 _ENDINGS = {
     Fault.TASK_CANCELLED: PredictionStatus.CANCELLED,
     Fault.TASK_TIMEOUT: PredictionStatus.TIMEOUT,
@@ -119,6 +122,8 @@ class Runner:
             await asyncio.Event().wait()
         if fires(Fault.TASK_FAILS) is not None:
             raise ExecutionFailed("the model failed, as a fault asked it to")
+        if fires(Fault.TASK_FAILS_WITH_SECRETS) is not None:
+            raise ExecutionFailed(f"no image at {task.request.image}, Bearer {CANARY}")
         for fault, status in _ENDINGS.items():
             if fires(fault) is not None:
                 raise Interrupted(status)

@@ -67,10 +67,9 @@ class Task:
             has_nsfw_contents=[False] * len(outputs),
             urls=Links(get=f"{self.base_url}/api/v3/predictions/{self.id}/result"),
             created_at=self.created_at,
-            error=self.error,
             code=self.code,
             timings=Timings(inference=round(self.outcome.inference_ms) if self.outcome else 0),
-        )
+        ).model_copy(update={"error": self.error})  # the model would scrub what is in it
 
 
 def _base64_file(path: Path) -> str:
@@ -107,6 +106,11 @@ class Tasks:
         if task is None or not self._visible(task):
             raise PredictionNotFound
         return task
+
+    def another(self, task: Task) -> Task:
+        """Return one that has ended and is not this; if there is none, this."""
+        ended = (other for other in self._tasks.values() if other.status.ended)
+        return next((other for other in ended if other is not task), task)
 
     def all(self) -> list[Task]:
         """Return every task, those too that were deleted or have expired."""

@@ -17,6 +17,7 @@ UNACCOUNTED, UNEXPLAINED = "billed unknown to the ledger", "ended without a caus
 _FAILURES = {  # what a fault of the vendor makes of a task
     Fault.TASK_NEVER_ENDS: "timed_out",
     Fault.TASK_FAILS: "prediction_failed",
+    Fault.TASK_FAILS_WITH_SECRETS: "prediction_failed",
     Fault.TASK_CANCELLED: "prediction_failed",
     Fault.TASK_TIMEOUT: "prediction_failed",
     Fault.TASK_DELETED: "prediction_failed",
@@ -24,6 +25,8 @@ _FAILURES = {  # what a fault of the vendor makes of a task
     Fault.OUTPUT_INCOMPLETE: "bad_output",
     Fault.OUTPUT_WRONG_BYTES: "bad_output",
     Fault.OUTPUT_NO_ALPHA: "bad_output",
+    Fault.OUTPUT_EMPTY: "empty_cutout",
+    Fault.OUTPUT_DAMAGED_PIXELS: "bad_output",
     Fault.OUTPUT_PRIVATE_REDIRECT: "output_blocked",
 }
 

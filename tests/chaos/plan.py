@@ -19,6 +19,8 @@ WITHIN = 8  # how many uploads later, at most, the same key is used again
 _TIMES = {  # of faults that pass; the others strike whenever they can
     Fault.SUBMIT_RATE_LIMITED: 1,
     Fault.SUBMIT_NO_CREDITS: 1,
+    Fault.SUBMIT_REDIRECTED: 1,
+    Fault.RESULT_OF_ANOTHER: 2,
     Fault.RESULT_DROPPED: 2,
     Fault.RESULT_RATE_LIMITED: 2,
     Fault.RESULT_SERVER_ERROR: 4,
@@ -26,7 +28,11 @@ _TIMES = {  # of faults that pass; the others strike whenever they can
     Fault.OUTPUT_TRUNCATED: 2,
 }
 _SECONDS = {Fault.SUBMIT_ACCEPTED_LATE: 3.0, Fault.TASK_SLOW: 5.0, Fault.WEBHOOK_LATE: 3.0}
-_ANSWER_LOST = {Fault.SUBMIT_ACCEPTED_DROPPED, Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT}
+_ANSWER_LOST = {
+    Fault.SUBMIT_ACCEPTED_DROPPED,
+    Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT,
+    Fault.SUBMIT_ACCEPTED_TIMEOUT,
+}
 _COMPANIONS = [
     Fault.RESULT_DROPPED,
     Fault.RESULT_SERVER_ERROR,

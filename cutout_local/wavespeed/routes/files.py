@@ -1,6 +1,8 @@
 """Uploads, and the downloads of uploads and outputs. Downloads take no key, as the vendor's."""
 
 import asyncio
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -148,6 +150,10 @@ async def _faulty_output(fault: Fault, task: Task, request: Request) -> Response
         opaque = await asyncio.to_thread(_without_alpha, task.output)
         return Response(opaque, media_type="image/png")
     png = await asyncio.to_thread(task.output.read_bytes)
+    if fault is Fault.OUTPUT_EMPTY:
+        return Response(_with_pixels(png, _clear_rows(png)), media_type="image/png")
+    if fault is Fault.OUTPUT_DAMAGED_PIXELS:
+        return Response(_with_pixels(png, b"no rows"), media_type="image/png")
     half = png[: len(png) // 2]
     if fault is Fault.OUTPUT_INCOMPLETE:
         return Response(half, media_type="image/png")
@@ -170,6 +176,21 @@ def _without_alpha(path: Path) -> bytes:
     with Image.open(path) as picture:
         picture.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _clear_rows(png: bytes) -> bytes:
+    width, height = struct.unpack(">II", png[16:24])
+    return bytes(height * (1 + 4 * width))
+
+
+def _with_pixels(png: bytes, rows: bytes) -> bytes:
+    """An RGBA PNG of the same size with other rows in it, which may be none."""
+    header = png[16:24] + bytes([8, 6, 0, 0, 0])
+    chunks = (b"IHDR" + header, b"IDAT" + zlib.compress(rows), b"IEND")
+    return png[:8] + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
 
 
 def _url(request: Request, upload: Upload) -> str:

@@ -43,6 +43,7 @@ PREFIX = "/api/v3"
 ACCEPTED_FAULTS = {
     Fault.SUBMIT_ACCEPTED_DROPPED,
     Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT,
+    Fault.SUBMIT_ACCEPTED_TIMEOUT,
     Fault.SUBMIT_ACCEPTED_LATE,
 }
 SUBMIT_REFUSED: Responses = {
@@ -75,7 +76,9 @@ async def result(
     """Tell where a task is, with its outputs once it has completed."""
     task = backend.tasks.find(task_id)
     triggered = backend.faults.first("result", task.request.image, {**task.asked, **asked})
-    if triggered:
+    if triggered and triggered.fault is Fault.RESULT_OF_ANOTHER:
+        task = backend.tasks.another(task)
+    elif triggered:
         return faulty_answer(triggered.fault, request)
     return success(task.prediction(await task.outputs()))
 

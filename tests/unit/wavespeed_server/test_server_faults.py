@@ -8,6 +8,7 @@ from PIL import Image
 from cutout_local.wavespeed import Fault, FaultRule
 from cutout_local.wavespeed.errors import BadRequest
 from cutout_local.wavespeed.faults import Faults, parse_header
+from cutout_local.wavespeed.runner import CANARY
 from tests.unit.wavespeed_server.harness import IMAGE, PNG, Api
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +119,48 @@ async def test_an_output_can_lack_transparency(api: Api) -> None:
     url = (await api.run(fault="output-no-alpha"))["outputs"][0]
     with Image.open(BytesIO((await api.client.get(url)).content)) as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (8, 6))
+
+
+async def test_an_output_can_be_wholly_transparent(api: Api) -> None:
+    url = (await api.run(fault="output-empty"))["outputs"][0]
+    with Image.open(BytesIO((await api.client.get(url)).content)) as picture:
+        assert (picture.mode, picture.size) == ("RGBA", (8, 6))
+        assert picture.getchannel("A").getextrema() == (0, 0)
+
+
+async def test_an_output_can_have_right_chunks_and_no_pixels(api: Api) -> None:
+    url = (await api.run(fault="output-damaged-pixels"))["outputs"][0]
+    with (
+        Image.open(BytesIO((await api.client.get(url)).content)) as picture,
+        pytest.raises(OSError, match="truncated"),
+    ):
+        picture.load()
+
+
+async def test_a_submit_can_be_redirected_and_accept_nothing(api: Api) -> None:
+    answer = await api.submit(fault="submit-redirected")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://elsewhere.invalid/")
+    assert await api.billed_tasks() == []
+
+
+async def test_a_request_timeout_can_come_with_the_task_accepted(api: Api) -> None:
+    assert (await api.submit(fault="submit-accepted-timeout")).status_code == 408
+    assert len(await api.billed_tasks()) == 1
+
+
+async def test_an_error_can_quote_the_images_url_and_a_key(api: Api) -> None:
+    image = f"{IMAGE}?X-Amz-Signature=CANARY"
+    data = await api.run(image, fault="task-fails-with-secrets")
+    assert data["status"] == "failed"
+    assert image in data["error"]
+    assert f"Bearer {CANARY}" in data["error"]
+
+
+async def test_a_result_can_be_that_of_another_task(api: Api) -> None:
+    first = (await api.run())["id"]
+    second = (await api.run(fault="result-of-another"))["id"]
+    answers = [await api.client.get(f"/api/v3/predictions/{one}/result") for one in (first, second)]
+    assert [answer.json()["data"]["id"] for answer in answers] == [first, first]
 
 
 async def test_an_output_can_redirect_to_a_link_local_address(api: Api) -> None:
