@@ -135,6 +135,13 @@ def test_a_prediction_has_an_id_and_a_status(body: Any) -> None:
         Prediction.model_validate(body)
 
 
+@pytest.mark.parametrize("odd", ["", "..", "a/b", "a b", "a\n", "ü", "a?b", "x" * 129, 7, ["a"]])
+def test_an_id_is_one_plain_word(odd: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parsed(id=odd)
+    assert "input_value" not in str(caught.value)
+
+
 def test_an_envelope_may_lack_everything_but_its_data() -> None:
     read = Envelope[Prediction].model_validate({"data": {"id": ID, "status": "created"}})
     assert (read.code, read.message) == (200, "")

@@ -141,7 +141,7 @@ class Timings(Answer):
 class Prediction(Answer):
     """One task at the vendor: what the submit, the result and the webhook carry."""
 
-    id: str = Field(pattern=r"^[\w.-]{1,128}$")
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")  # it goes into URLs, logs and metadata
     model: Annotated[str, or_default("")] = ""
     status: PredictionStatus
     outputs: Annotated[list[str], BeforeValidator(_outputs)] = Field(default_factory=list)
