@@ -93,8 +93,8 @@ lock: $(INSTALLED) ## pin the dependencies anew
 		--extra local --extra dev --no-emit-index-url --custom-compile-command "make lock" \
 		--upgrade pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux2014 \
-		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" \
-		pyproject.toml --output-file layers/cutout/requirements.txt
+		--generate-hashes --constraint requirements.lock --no-emit-index-url \
+		--custom-compile-command "make lock" pyproject.toml --output-file layers/cutout/requirements.txt
 
 clean: ## remove everything that was made here, the installed packages too, but for the PNGs in out/
 	rm -rf $(VENV) .aws-sam .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
