@@ -1,0 +1,48 @@
+"""The pages for operators name every alarm, code and parameter that there is."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from samtranslator.yaml_helper import yaml_parse
+
+from cutout.domain.errors import CutoutError, Failed, NotNow, Rejected
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+ONLY_CAUGHT = {Failed, NotNow, Rejected}
+AWS_NAMES = {"PutEvents", "StartExecution", "TasksWaiting"}
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+
+
+def kinds_of(error: type[CutoutError]) -> Iterator[type[CutoutError]]:
+    for kind in error.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
+def test_every_alarm_has_its_paragraph_and_every_paragraph_its_alarm() -> None:
+    alarms = {
+        name
+        for name, resource in TEMPLATE["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+    paragraphs = re.findall(r"^### (\w+)\n\n(\S.{60,})", OPERATIONS, re.MULTILINE)
+    assert {name for name, _ in paragraphs} == alarms
+
+
+def test_every_code_is_explained() -> None:
+    codes = {error("").code for error in kinds_of(CutoutError) if error not in ONLY_CAUGHT}
+
+    assert {code for code in codes if f"`{code}`" not in OPERATIONS} == set()
+
+
+def test_the_pages_name_parameters_that_exist() -> None:
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("operations", "limits", "costs")]
+    resources, parameters = TEMPLATE["Resources"], TEMPLATE["Parameters"]
+    known = {*parameters, *resources, *TEMPLATE["Outputs"]} | AWS_NAMES
+
+    for page in pages:
+        named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)(?:=\w+)?`", page.read_text()))
+        assert named <= known, page.name
