@@ -25,7 +25,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test coverage chaos lint format build build-local bench lock clean
+.PHONY: help setup run up test coverage chaos lint audit format build build-local bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -69,6 +69,17 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, cfn-lint, sam validate
 	$(BIN)/cfn-lint
 	$(BIN)/sam validate --lint --region us-east-1
 
+AUDITED := .venv-audit/.installed
+
+$(AUDITED): .ci/audit.lock
+	@$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/audit.lock
+	@touch $@
+
+audit: $(AUDITED) ## checkov and parliament on the template, from an environment of their own
+	.venv-audit/bin/checkov --config-file .ci/checkov.yaml --file template.yaml
+	.venv-audit/bin/python .ci/policies.py template.yaml
+
 format: $(INSTALLED) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -95,6 +106,8 @@ lock: $(INSTALLED) ## pin the dependencies anew
 	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux2014 \
 		--generate-hashes --constraint requirements.lock --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --output-file layers/cutout/requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --custom-compile-command "make lock" .ci/audit.in --output-file .ci/audit.lock
 
 clean: ## remove everything that was made here, the installed packages too, but for the PNGs in out/
-	rm -rf $(VENV) .aws-sam .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .aws-sam .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

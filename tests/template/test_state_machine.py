@@ -1,5 +1,6 @@
 """The state machine's file as a graph, and its words against the code's."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint import lint
+from cfnlint.config import ManualArgs
 from samtranslator.yaml_helper import yaml_parse
 
 from cutout import poll
@@ -170,3 +173,23 @@ def test_every_substitution_is_filled_in_by_the_template() -> None:
     used = re.findall(r"\$\{(\w+)\}", (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
 
     assert set(used) == set(given)
+
+
+def complaints(definition: dict[str, Any]) -> list[str]:
+    """What cfn-lint's schema of the Amazon States Language says of a definition."""
+    machine = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {"Definition": definition, "RoleArn": "arn:aws:iam::123456789012:role/any"},
+    }
+    matches = lint(json.dumps({"Resources": {"Machine": machine}}), config=ManualArgs())
+    return [match.message for match in matches if match.rule.id == "E3601"]
+
+
+def test_the_machine_is_in_the_amazon_states_language() -> None:
+    definition = json.loads(re.sub(r"\$\{Partition\}", "aws", json.dumps(machine())))
+    # JSONata may give it, which the schema does not know yet.
+    definition["States"]["Wait for callback"]["TimeoutSeconds"] = 60
+    assert complaints(definition) == []
+
+    del definition["States"]["Poll"]["Resource"]
+    assert complaints(definition)
