@@ -32,7 +32,8 @@ class Rule(BaseModel):
     `carried_out`: the call has its effect all the same, which a 5xx of AWS leaves open.
     `kill`: the caller's processes are killed. `delay`: seconds before the answer.
 
-    A delivery is lost; if `carried_out`, it only comes late.
+    A short poll of a queue that is struck, `poll:short` of the caller `sqs`, sees no message. A
+    delivery is lost; if `carried_out`, it only comes late.
     """
 
     actions: list[str]

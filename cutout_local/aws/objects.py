@@ -1,14 +1,21 @@
 """S3: what MiniStack leaves out for a version of an object. No upstream issues exist."""
 
 import json
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ministack.services import s3
 
 from cutout_local.aws.patching import replaces
 
+_METADATA = "x-amz-meta-"
+_MOST_METADATA = 2048  # bytes
+_MOST_TAGS = 10
+_TAG_KEY = re.compile(r"[\w +\-=.:/@]{1,128}")
+_TAG_VALUE = re.compile(r"[\w +\-=.:/@]{0,256}")
 _VERSION: ContextVar[str | None] = ContextVar("version", default=None)
 
 
@@ -62,3 +69,39 @@ def _tell_version(original: Callable[..., None]) -> Any:
         original(event, *more)
 
     return dispatch
+
+
+@replaces("services.s3", "handle_request", "limits of metadata and tags")
+def _limits(original: Callable[..., Any]) -> Any:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+
+    MiniStack takes all but an eleventh tag, which it refuses after the object was replaced.
+    """
+
+    async def handle(
+        method: str, path: str, headers: dict[str, str], body: bytes, *more: Any, **named: Any
+    ) -> Any:
+        if method in {"PUT", "POST"} and (refused := _refused(path, headers, body, more[0])):
+            return s3._error(*refused, 400)
+        return await original(method, path, headers, body, *more, **named)
+
+    return handle
+
+
+def _refused(path: str, headers: dict[str, str], body: bytes, query: Any) -> tuple[str, str] | None:
+    metadata = {name: v for name, v in headers.items() if name.startswith(_METADATA)}
+    size = sum(len(f"{name}{v}".encode()) - len(_METADATA) for name, v in metadata.items())
+    if size > _MOST_METADATA:
+        return "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size"
+    tags = parse_qsl(headers.get("x-amz-tagging", ""), keep_blank_values=True)
+    if "tagging" in query and s3._parse_bucket_key(path, headers)[1]:
+        tags = list(s3._iter_tag_pairs(s3.fromstring(body)))
+    if len(tags) > _MOST_TAGS:
+        return "BadRequest", "Object tags cannot be greater than 10"
+    for name, value in tags:
+        if not _TAG_KEY.fullmatch(name):
+            return "InvalidTag", "The TagKey you have provided is invalid"
+        if not _TAG_VALUE.fullmatch(value):
+            return "InvalidTag", "The TagValue you have provided is invalid"
+    return None

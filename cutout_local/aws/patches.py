@@ -5,7 +5,10 @@ from cutout_local.aws import (  # noqa: F401
     deliveries,
     executions,
     functions,
+    logs,
+    metrics,
     objects,
+    queues,
     resources,
 )
 from cutout_local.aws.patching import replace_all as apply

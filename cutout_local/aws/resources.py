@@ -3,9 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from ministack.services import dynamodb, lambda_svc
+
 from cutout_local.aws.patching import replaces
 
 Properties = dict[str, Any]
+_KINDS = (
+    "AWS::Lambda::Function",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::SQS::Queue",
+    "AWS::StepFunctions::StateMachine",
+)
 _NUMBERS = frozenset(
     {"MaximumConcurrency", "MemorySize", "ReservedConcurrentExecutions", "maxReceiveCount"}
 )
@@ -19,7 +27,7 @@ def _typed(original: dict[str, dict[str, Any]]) -> Any:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
     No upstream issue exists.
     """
-    for kind in ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::SQS::Queue"):
+    for kind in _KINDS:
         handlers = original[kind]
         create, update = handlers["create"], handlers["update"]
         handlers["create"] = _on_create(create)
@@ -52,8 +60,46 @@ def _on_update(update: Callable[..., Any]) -> Any:
     return typed
 
 
+@replaces("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", "properties left out")
+def _complete(original: dict[str, dict[str, Any]]) -> Any:
+    """Properties of a template that MiniStack knows, and has its provisioners drop.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-function.html
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
+    No upstream issue exists.
+    """
+    for kind, apply in (("AWS::Lambda::Function", _reserve), ("AWS::DynamoDB::Table", _protect)):
+        handlers = original[kind]
+        handlers["create"] = _followed_by(apply, handlers["create"], 1)
+        handlers["update"] = _followed_by(apply, handlers["update"], 2)
+    return original
+
+
+def _followed_by(apply: Callable[[str, Properties], None], put: Callable[..., Any], at: int) -> Any:
+    def complete(*arguments: Any, **named: Any) -> Any:
+        made = put(*arguments, **named)
+        apply(made[0], arguments[at])
+        return made
+
+    return complete
+
+
+def _reserve(name: str, properties: Properties) -> None:
+    lambda_svc._functions[name]["concurrency"] = properties.get("ReservedConcurrentExecutions")
+
+
+def _protect(name: str, properties: Properties) -> None:
+    table = {"TableName": name, **properties}
+    if "TimeToLiveSpecification" in table:
+        dynamodb._update_ttl(table)
+    if "PointInTimeRecoverySpecification" in table:
+        dynamodb._update_continuous_backups(table)
+
+
 def with_types(value: Any, name: str = "") -> Any:
     """The properties with numbers where numbers are due, and texts as environment variables."""
+    if name == "LoggingConfiguration":
+        return _camel_case(value)
     if name == "Variables":
         return {key: _text(each) for key, each in value.items()}
     if isinstance(value, dict):
@@ -61,6 +107,13 @@ def with_types(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [with_types(each) for each in value]
     return int(value) if name in _NUMBERS else value
+
+
+def _camel_case(value: Any) -> Any:
+    """As Step Functions' own calls have it."""
+    if isinstance(value, dict):
+        return {name[0].lower() + name[1:]: _camel_case(each) for name, each in value.items()}
+    return [_camel_case(each) for each in value] if isinstance(value, list) else value
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,7 @@ class Account:
         answer = self.functions.invoke(FunctionName=name, Payload=payload)
         return answer.get("FunctionError"), json.load(answer["Payload"])
 
-    def logged(self, text: str, group: str = "") -> list[str]:
+    def logged(self, text: str, group: str = "", seconds: float = 10) -> list[str]:
         """The lines that have `text` in them, once there are any; by default in Hand's log."""
         logs, group = self.aws.client("logs"), group or self.outputs["Logs"]
 
@@ -56,7 +56,7 @@ class Account:
             found = logs.filter_log_events(logGroupName=group)["events"]
             return [event["message"] for event in found if text in event["message"]]
 
-        return wait_for(look, 10)
+        return wait_for(look, seconds)
 
     # ------------------------------------------------------------ queues
 

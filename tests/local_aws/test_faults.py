@@ -100,6 +100,14 @@ def test_an_event_is_lost_or_comes_late(faulty: Account) -> None:
     assert [body["detail"]["turn"] for body in bodies] == ["now", "late"]
 
 
+def test_a_short_poll_misses_messages_and_a_long_one_does_not(faulty: Account) -> None:
+    url = faulty.new_queue()
+    faulty.sqs.send_message(QueueUrl=url, MessageBody="there")
+    faulty.aws.set_faults([Rule(actions=["poll:short"])])
+    assert "Messages" not in faulty.sqs.receive_message(QueueUrl=url)
+    assert faulty.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+
+
 def test_the_report_counts_calls_and_fires(faulty: Account) -> None:
     faulty.aws.set_faults([rule(nth=2)])
     for _ in range(2):

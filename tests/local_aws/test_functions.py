@@ -142,6 +142,15 @@ def test_the_eleventh_invocation_at_a_time_is_throttled_and_a_retry_outlasts_it(
     assert "TaskFailed" in aws.history(execution)
 
 
+def test_a_function_s_reserved_concurrency_is_all_it_gets(aws: Account) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        naps = [pool.submit(aws.invoke, "NarrowHand", do="sleep", seconds=1) for _ in range(2)]
+        ends = [nap.exception() for nap in naps]
+    (throttled,) = [end for end in ends if end]
+    assert isinstance(throttled, aws.functions.exceptions.TooManyRequestsException)
+    assert throttled.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
 def test_an_event_invocation_is_answered_at_once(aws: Account) -> None:
     answer = aws.functions.invoke(
         FunctionName=aws.outputs["Hand"],

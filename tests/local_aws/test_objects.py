@@ -138,3 +138,39 @@ def test_metadata_and_tags_are_kept(aws: Account) -> None:
     aws.s3.put_object(**place, Body=b"x", Metadata={"cutout-model": "a/b"}, Tagging="k=v%20w")
     assert aws.s3.head_object(**place)["Metadata"] == {"cutout-model": "a/b"}
     assert aws.s3.get_object_tagging(**place)["TagSet"] == [{"Key": "k", "Value": "v w"}]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"Metadata": {"a": "x" * 2048}}, "MetadataTooLarge"),
+        ({"Metadata": {"a": "x" * 1000, "b": "y" * 1047}}, "MetadataTooLarge"),
+        ({"Tagging": "&".join(f"k{n}=v" for n in range(11))}, "BadRequest"),
+        ({"Tagging": "k=" + "v" * 257}, "InvalidTag"),
+        ({"Tagging": "k" * 129 + "=v"}, "InvalidTag"),
+        ({"Tagging": "=v"}, "InvalidTag"),
+        ({"Tagging": "k=a%7Bb"}, "InvalidTag"),
+    ],
+)
+def test_what_is_too_much_or_not_allowed_is_refused_and_changes_nothing(
+    aws: Account, more: dict[str, Any], code: str
+) -> None:
+    key, bucket = uuid4().hex, aws.outputs["Bucket"]
+    aws.put(key, b"before")
+    with pytest.raises(ClientError, match=code):
+        aws.put(key, b"after", **more)
+    with pytest.raises(ClientError, match=code):
+        aws.s3.create_multipart_upload(Bucket=bucket, Key=key, **more)
+    assert aws.get(key) == b"before"
+
+
+def test_what_is_just_allowed_is_kept(aws: Account) -> None:
+    key, tags = uuid4().hex, "&".join(f"{n}={'v' * 256}" for n in range(9))
+    metadata = {"a": "x" * 1000, "b": "y" * 1046}
+    aws.put(key, b"", Metadata=metadata, Tagging=f"{tags}&a%20+-%3D._:/%40=")
+    place = {"Bucket": aws.outputs["Bucket"], "Key": key}
+    assert aws.s3.head_object(**place)["Metadata"] == metadata
+    assert len(aws.s3.get_object_tagging(**place)["TagSet"]) == 10
+    refused = {"TagSet": [{"Key": "k", "Value": "{"}]}
+    with pytest.raises(ClientError, match="InvalidTag"):
+        aws.s3.put_object_tagging(**place, Tagging=refused)

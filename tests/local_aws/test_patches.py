@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -70,6 +71,14 @@ def misspelt_report_fails_the_batch(aws: Account) -> bool:
     return bool(aws.receive(aws.outputs["DeadLetters"], seconds=2))
 
 
+@patch("calls of queues")
+def messages_are_moved(aws: Account) -> bool:
+    with suppress(ClientError):
+        aws.sqs.start_message_move_task(SourceArn=aws.arn(aws.new_queue()))
+        return True
+    return False
+
+
 @patch("calls by role")
 def role_binds_an_execution(aws: Account) -> bool:
     update = aws.update(uuid4().hex, {"UpdateExpression": "SET kind = id"}, End=True)
@@ -81,9 +90,52 @@ def yaml_is_a_definition(aws: Account) -> bool:
     return bool(aws.ended(aws.start(aws.outputs["Machine"]), 5)["status"] == "SUCCEEDED")
 
 
+@patch("evaluation of alarms")
+def missing_data_is_told(aws: Account) -> bool:
+    cloudwatch, name = aws.aws.client("cloudwatch"), aws.outputs["WatchedAlarm"]
+
+    def state() -> str:
+        (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return str(alarm["StateValue"])
+
+    metric = {"MetricName": "ApproximateNumberOfMessagesVisible", "Value": 1}
+    cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[metric])  # of no queue
+    return state() in {"INSUFFICIENT_DATA", "OK"}
+
+
 @patch("function URLs")
 def url_leads_here(aws: Account) -> bool:
     return aws.outputs["WebUrl"].startswith(aws.aws.endpoint_url)
+
+
+@patch("limits of metadata and tags")
+def metadata_is_limited(aws: Account) -> bool:
+    with suppress(ClientError):
+        aws.put(uuid4().hex, Metadata={"a": "x" * 2048})
+        return False
+    return True
+
+
+@patch("logs of executions")
+def failed_execution_is_logged(aws: Account) -> bool:
+    execution = aws.start(aws.outputs["Machine"], {"fail": True})
+    aws.ended(execution)
+    return bool(aws.logged(execution, aws.outputs["MachineLogs"], seconds=3))
+
+
+@patch("logs of functions")
+def debug_line_is_dropped(aws: Account) -> bool:
+    mark = uuid4().hex
+    for level in ("DEBUG", "ERROR"):
+        aws.invoke("NarrowHand", do="print", fields={"level": level, "mark": mark})
+    return len(aws.logged(mark)) == 1
+
+
+@patch("metrics of executions")
+def executions_are_counted(aws: Account) -> bool:
+    aws.ended(aws.start(aws.outputs["Machine"]))
+    metrics = aws.aws.client("cloudwatch").list_metrics(Namespace="AWS/States")["Metrics"]
+    return bool(metrics)
 
 
 @patch("poller by role")
@@ -127,6 +179,20 @@ def same_start_is_the_same_execution(aws: Account) -> bool:
         return aws.start(machine, name="one") == execution
     except aws.states.exceptions.ExecutionAlreadyExists:
         return False
+
+
+@patch("properties left out")
+def properties_have_their_effect(aws: Account) -> bool:
+    name, table = aws.outputs["NarrowHand"], aws.outputs["Table"]
+    reserved = aws.functions.get_function_concurrency(FunctionName=name)
+    ttl = aws.dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    backups = aws.dynamodb.describe_continuous_backups(TableName=table)
+    status = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    return bool(
+        reserved.get("ReservedConcurrentExecutions") == 1
+        and ttl.get("AttributeName") == "expires_at"
+        and status["PointInTimeRecoveryStatus"] == "ENABLED"
+    )
 
 
 @patch("retries")
@@ -187,6 +253,19 @@ def execution_times_out(aws: Account) -> bool:
     sleep = {"Type": "Wait", "Seconds": 2, "End": True}
     execution = aws.start(aws.machine({"Sleep": sleep}, TimeoutSeconds=1))
     return bool(aws.ended(execution)["status"] == "TIMED_OUT")
+
+
+@patch("throttled events")
+def event_waits_for_concurrency(aws: Account) -> bool:
+    mark, name = uuid4().hex, aws.outputs["NarrowHand"]
+    printed = json.dumps({"do": "print", "fields": {"level": "ERROR", "mark": mark}})
+    with ThreadPoolExecutor(1) as pool:
+        begun = aws.aws.folder / mark
+        nap = pool.submit(aws.invoke, "NarrowHand", do="sleep", seconds=5, begun=str(begun))
+        wait_for(begun.exists)
+        aws.functions.invoke(FunctionName=name, InvocationType="Event", Payload=printed)
+        nap.result()
+    return bool(aws.logged(mark, seconds=4))
 
 
 @patch("timeout in JSONata")

@@ -17,6 +17,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     if say:
         print(json.dumps({"level": "INFO", "message": say, "request": context.aws_request_id}))
     match event.get("do"):
+        case "print":
+            print(json.dumps(event["fields"]))
         case "environment":
             return dict(os.environ)
         case "pid":
