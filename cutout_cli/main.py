@@ -164,12 +164,17 @@ def api(
         ),
     ] = None,
     remover: options.Remover = "classical",
+    fetch_link_local: Annotated[
+        bool,
+        typer.Option("--fetch-link-local", help="Fetch from link-local and metadata addresses."),
+    ] = False,
 ) -> None:
     """Run only the WaveSpeed-compatible server until Ctrl-C."""
     from cutout_local.wavespeed import Server, Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    settings = Settings(api_key=api_key) if api_key else Settings()
+    key = {"api_key": api_key} if api_key else {}
+    settings = Settings(**key, fetch_link_local=fetch_link_local)
     with Server(settings, port=port, remover=remover) as server:
         server.wait_for_remover()
         print(f"listening on {server.base_url}, described at {server.base_url}/docs")

@@ -11,7 +11,8 @@ from cutout.domain.errors import ServiceError
 from cutout_cli.errors import WaitedTooLong
 from cutout_cli.program import explanation
 from cutout_local.aws.errors import NotBuilt
-from cutout_local.wavespeed.errors import NoRemover
+from cutout_local.wavespeed import Settings
+from cutout_local.wavespeed.errors import CannotListen, NoRemover
 from tests.unit.cli.conftest import Cutout
 
 DENIED = ClientError(
@@ -115,3 +116,19 @@ def test_a_port_that_cannot_be_is_a_usage_error(
 
     assert done.exit_code == 2
     assert "equal to 65535" in done.stderr or "equal to 0" in done.stderr
+
+
+def test_the_api_fetches_from_link_local_addresses_only_if_told(
+    cutout: Cutout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def server(settings: Settings, **_: object) -> None:
+        seen.append(settings.fetch_link_local)
+        raise CannotListen("it was only asked for its settings")
+
+    monkeypatch.setattr("cutout_local.wavespeed.Server", server)
+    cutout("api")
+    cutout("api", "--fetch-link-local")
+
+    assert seen == [False, True]
