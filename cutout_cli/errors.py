@@ -40,6 +40,26 @@ class StillRunning(CommandError):
     """A local stack was told to end and did not."""
 
 
+class BadMetadata(CommandError):
+    """A text is no metadata that S3 would take."""
+
+    exit_code = USAGE
+
+
+class BadTime(CommandError):
+    """A text is neither a time nor an age."""
+
+    exit_code = USAGE
+
+
+class BucketNotWatched(CommandError):
+    """A bucket's notifications were changed by somebody else at the same time."""
+
+
+class NotRemoved(CommandError):
+    """Something of a stack could not be deleted."""
+
+
 class StackNotFound(CommandError):
     """CloudFormation has no such stack, or it is no Cutout."""
 

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cutout.domain.tasks import Task
 from cutout_cli.stacks import Stack
+from cutout_cli.text import shown, when
 
 _EARLIER = timedelta(minutes=1)  # clocks differ, and an event comes before its task
 # Lambda's own lines about each run, and metrics: of no use to who looks for one image.
@@ -24,6 +25,12 @@ class LogLine:
     level: str
     text: str
     request_id: str | None
+
+    def text_line(self) -> str:
+        return f"{when(self.at)}  {self.function:8} {self.level:8} {shown(self.text)}"
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self) | {"at": self.at.isoformat()})
 
 
 class FunctionLogs:

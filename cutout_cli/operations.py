@@ -2,15 +2,19 @@
 
 import json
 import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cutout_cli import options
-from cutout_cli.errors import NotConfirmed
+from cutout_cli.errors import FAILED, NotConfirmed
 from cutout_cli.text import plural, shown
 
 app = typer.Typer()
+WATCH_SECONDS = 2
 
 
 def tell(text: str) -> None:
@@ -110,3 +114,227 @@ def redrive(
     for letter in found if dry_run else []:
         letters.put_back(letter)
     tell(f"{plural(len(found), 'message')} {'found' if dry_run else 'put back to work'}")
+
+
+@app.command()
+def status(
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Tasks whose key begins with this.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Tasks that failed.")] = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Tasks that have not ended, uncertain ones included.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="The summary, until Ctrl-C.")] = False,
+    as_json: options.Json = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Where uploads are: all of them in a summary, or a line each for those you choose.
+
+    \b
+    cutout status
+    cutout status --watch
+    cutout status album/cat.jpg
+    cutout status --failed --since 2h --stack cutout
+    """
+    from cutout_cli import status as statuses
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.tasks import Tasks
+
+    now = datetime.now(UTC)
+    begin = statuses.time_of(since, now) if since else None
+    found = find_stack(stack, region, profile, aws_port)
+    tasks = Tasks(found)
+    chosen = bool(key or prefix or failed or only_open)
+    if chosen and watch:
+        raise typer.BadParameter("--watch shows the summary of all tasks")
+    if chosen:
+        wanted = statuses.wanted(failed=failed, only_open=only_open)
+        some = tasks.of_key(key) if key else tasks.find(wanted, prefix, begin)
+        for task in some if key else sorted(some, key=lambda task: task.created_at):
+            print(statuses.as_json(task) if as_json else statuses.line(task))
+        return
+    while True:
+        started = time.monotonic()
+        summary = statuses.summary(found, tasks.find(since=begin), datetime.now(UTC))
+        if watch and sys.stdout.isatty():
+            typer.clear()
+        print(summary.as_json() if as_json else "\n".join(summary.lines()), flush=True)
+        if not watch:
+            return
+        # A large table takes long to read, and reading it costs money.
+        time.sleep(max(WATCH_SECONDS, 10 * (time.monotonic() - started)))
+
+
+@app.command()
+def explain(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[KEY|TASK_ID]", help="The key of an upload, or a task's id."),
+    ] = None,
+    prediction: Annotated[
+        str | None, typer.Option(metavar="ID", help="The vendor's id; reads the whole table.")
+    ] = None,
+    as_json: options.Json = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Tell the whole story of an upload, and what to do now.
+
+    It is taken from the ledger, the executions' histories, and, if WAVESPEED_API_KEY is set, the
+    vendor.
+
+    \b
+    cutout explain album/cat.jpg
+    cutout explain 5b3f0c9a7e1d4f28b6a09c3d2e1f4a5b --stack cutout
+    cutout explain --prediction 6eef02a2fba04c72bc950c614d29bd41
+    """
+    from cutout_cli.explain import story
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.tasks import Tasks
+
+    if bool(name) == bool(prediction):
+        raise typer.BadParameter("name a KEY, a TASK_ID or --prediction")
+    found = find_stack(stack, region, profile, aws_port)
+    for task in Tasks(found).named(name or "", prediction):
+        told = story(found, task)
+        print(told.as_json() if as_json else "\n".join(told.lines()))
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str, typer.Argument(metavar="KEY|TASK_ID", help="The key of an upload, or a task's id.")
+    ],
+    as_json: options.Json = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """The log lines of all functions about an upload's newest task, in order of time.
+
+    \b
+    cutout logs album/cat.jpg
+    cutout logs album/cat.jpg --stack cutout --json
+    """
+    from cutout_cli.logs import FunctionLogs
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.tasks import Tasks
+
+    found = find_stack(stack, region, profile, aws_port)
+    (task,) = Tasks(found).named(name)
+    for line in FunctionLogs(found).about(task):
+        print(line.as_json() if as_json else line.text_line())
+
+
+@app.command()
+def put(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    prefix: Annotated[str, typer.Option(help="What comes before each key.")] = "",
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="User metadata, such as cutout-sync=true."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow them to their PNGs.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the PNGs in this folder; waits for them.")
+    ] = None,
+    force: options.Force = False,
+    timeout: options.Timeout = 300,
+    as_json: options.Json = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Upload photos, several at a time, but not what is there with the same content already.
+
+    \b
+    cutout put album/ --prefix summer/
+    cutout put photo.jpg --metadata cutout-sync=true --wait
+    cutout put album/ --out cut --stack cutout
+    """
+    from cutout_cli.deliver import DeliveryOptions
+    from cutout_cli.put import pairs, put_photos
+    from cutout_cli.stacks import find_stack
+
+    found = find_stack(stack, region, profile, aws_port)
+    wanted = DeliveryOptions(
+        out and out.resolve(), force, timeout, as_json, metadata=pairs(metadata or [])
+    )
+    succeeded = put_photos(found, paths, prefix, wanted, wait=wait or out is not None)
+    raise typer.Exit(0 if succeeded else FAILED)
+
+
+@app.command("watch-bucket")
+def watch_bucket(
+    bucket: Annotated[str, typer.Argument(metavar="BUCKET", help="A bucket of yours.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Turn it off again.")] = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Have a bucket send its events to EventBridge, as ExistingInputBucket needs.
+
+    Its other notifications stay as they are. --undo turns it off for every rule of the account.
+    Give --stack, --region or --profile for a bucket on AWS; without, it is the local stack's.
+
+    \b
+    cutout watch-bucket my-photos --region eu-central-1
+    cutout watch-bucket my-photos --stack cutout --undo
+    """
+    from cutout_cli.bucket import watch
+    from cutout_cli.stacks import find_account
+
+    client = find_account(stack, region, profile, aws_port)
+    changed = watch(client("s3"), bucket, on=not undo)
+    what = "no longer sends" if undo else "sends"
+    print(f"{bucket} {what} its events to EventBridge{'' if changed else ', as before'}")
+
+
+@app.command()
+def uninstall(
+    delete_data: Annotated[
+        bool,
+        typer.Option("--delete-data", help="Delete the stack's buckets and table, and their data."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what goes.")] = False,
+    yes: options.Yes = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Delete a stack, after saying what goes and what stays.
+
+    \b
+    cutout uninstall --stack cutout --dry-run
+    cutout uninstall --stack cutout --delete-data
+    """
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.status import OPEN
+    from cutout_cli.tasks import Tasks
+    from cutout_cli.uninstall import Uninstaller
+
+    found = find_stack(stack, region, profile, aws_port)
+    uninstaller = Uninstaller(found)
+    plan = uninstaller.plan()
+    print("\n".join(plan.lines(delete_data=delete_data)))
+    if unfinished := sum(1 for _ in Tasks(found).find(OPEN)):
+        print(f"lost: {plural(unfinished, 'open task')}, which may have been paid")
+    if dry_run:
+        return
+    if not yes:
+        confirm(f"delete the stack {found.name}{' and its data' if delete_data else ''}?")
+    uninstaller.remove(plan, delete_data=delete_data, tell=print)

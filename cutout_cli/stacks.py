@@ -112,6 +112,15 @@ def find_stack(
     return _on_aws(name, region, profile) if name else local(_environment(port))
 
 
+def find_account(
+    name: str | None, region: str | None, profile: str | None, port: int | None
+) -> Callable[[str], Any]:
+    """Clients of the account on AWS, if anything names one, else of the local stack's."""
+    if name or region or profile:
+        return _on_aws(name or "", region, profile).client
+    return find_stack(port=port).client
+
+
 def local(environment: Mapping[str, str]) -> Stack:
     """The local stack that an environment leads to."""
     reached = {

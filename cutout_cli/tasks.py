@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from cutout.domain.tasks import WATCHED, Status, Task
+from cutout.domain.tasks import WATCHED, AttemptId, Status, Task
 from cutout.store.governor import KEY as GOVERNOR
 from cutout.store.ledger import Ledger
 from cutout.store.table import Item, Table
 from cutout_cli.errors import KeyNotFound
 from cutout_cli.stacks import Stack
+from cutout_cli.text import shown
 
 _INDEX, _INDEX_KEY = "by-status", "open_status"
 _BATCH = 100  # DynamoDB's limit for BatchGetItem
@@ -23,6 +25,7 @@ class Tasks:
 
     def __init__(self, stack: Stack) -> None:
         self._client = stack.client("dynamodb")
+        self._s3 = stack.client("s3")
         self._table = stack.tasks_table
         self._bucket = stack.input_bucket
         self._ledger = Ledger(Table(self._client, stack.tasks_table))
@@ -32,11 +35,39 @@ class Tasks:
         return self._ledger.get(task_id)
 
     def of_key(self, key: str) -> list[Task]:
-        """The tasks of an object's revisions, newest first. Raises `KeyNotFound`."""
+        """The tasks of an object's revisions, newest first.
+
+        Raises `KeyNotFound`, which names the nearest keys of the bucket.
+        """
         tasks = self._ledger.of_object(self._bucket, key)
         if not tasks:
-            raise KeyNotFound(f"no upload of {key!r} is in the ledger")
+            raise KeyNotFound(f"the ledger has no upload of {key!r}; {self._near(key)}")
         return tasks
+
+    def _near(self, key: str) -> str:
+        folder = key.rpartition("/")[0]
+        listed = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=folder)
+        keys = [found["Key"] for found in listed.get("Contents", [])]
+        if key in keys:
+            return (
+                "the bucket has it: its event has not come yet, it is not under InputPrefix, or "
+                "the bucket sends no events to EventBridge (see: cutout watch-bucket --help)"
+            )
+        near = get_close_matches(key, keys)
+        return f"near it are: {', '.join(map(shown, near))}" if near else "nor has the bucket"
+
+    def named(self, name: str, prediction_id: str | None = None) -> list[Task]:
+        """The newest task of a key, the task of an id, or those of a prediction.
+
+        Raises `KeyNotFound` or `TaskNotFound`.
+        """
+        if prediction_id:
+            if not (tasks := self.of_prediction(prediction_id)):
+                raise KeyNotFound(f"no task of the ledger has prediction {prediction_id}")
+            return tasks
+        if AttemptId.parse(f"{name}-0"):
+            return [self.get(name)]
+        return self.of_key(name)[:1]
 
     def of_prediction(self, prediction_id: str) -> list[Task]:
         """The tasks that the vendor has under an id; the whole table is read for it."""

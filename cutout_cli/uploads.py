@@ -73,6 +73,7 @@ class Uploader:
             Bucket=self._bucket,
             Key=photo.key,
             Body=body,
+            ChecksumAlgorithm="SHA256",
             ChecksumSHA256=digest,
             Metadata=self._metadata,
         )

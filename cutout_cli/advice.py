@@ -1,0 +1,44 @@
+"""What to do about each code that the ledger can hold."""
+
+RETRY = "cutout retry {key}{options}"
+RELOAD = "upload the image again"
+
+ADVICE = {
+    "unsupported_format": "upload the image in one of the formats that the reason names",
+    "upload_too_large": "upload a smaller file, or raise MaxUploadMegabytes, then: " + RETRY,
+    "too_few_pixels": "upload a larger image",
+    "too_many_pixels": "upload a smaller image, or raise MaxMegapixels, then: " + RETRY,
+    "key_too_long": "upload it under a shorter key, or shorten OutputPrefix, then: " + RETRY,
+    "bad_override": "upload it with metadata that AllowedModels and the options allow",
+    "source_gone": RELOAD + "; it was deleted or replaced before it was sent",
+    "waits_for_slot": "nothing: it is sent when its turn comes; ImagesPerMinute is the plan's rate",
+    "rate_limited": "nothing: it is sent again; ImagesPerMinute may be more than the plan allows",
+    "insufficient_credits": "top up the WaveSpeedAI account; it is then sent by itself",
+    "unauthorized": "put a valid API key into the secret; it is then sent by itself",
+    "api_key_unavailable": "see that the secret is there and that the role may read it; it is then "
+    "sent by itself",
+    "over_budget": "nothing: it is sent tomorrow; DailyBudget is the cap",
+    "vendor_redirects": "set WaveSpeedBaseUrl to where the vendor is now; it is then sent by itself",
+    "vendor_unreachable": "nothing: it is sent again until the vendor can be reached",
+    "answer_lost": "look at your WaveSpeedAI history; to send it anew all the same: "
+    + RETRY
+    + " --pay-again",
+    "request_refused": "mend what the reason says, then: " + RETRY,
+    "prediction_failed": "look at the image; another try is paid: " + RETRY,
+    "prediction_not_found": "another try is paid: " + RETRY,
+    "prediction_missing": RETRY,
+    "output_gone": "the vendor keeps outputs for seven days; another try is paid: " + RETRY,
+    "output_blocked": "the vendor gave a URL that this stack must not fetch; ask the vendor",
+    "bad_output": "the vendor's PNG is no use; another try: " + RETRY + " --pay-again",
+    "timed_out": "a result that has come since is fetched for nothing: " + RETRY,
+    "superseded": "nothing: a newer revision of the object has its PNG",
+    "execution_ended": "a result that the vendor has is fetched for nothing: " + RETRY,
+}
+
+
+def advice(code: str | None, key: str, options: str) -> str | None:
+    """What to do about a task with a code; `options` lead a command to its stack."""
+    text = ADVICE.get(code or "")
+    if text is None and code:  # the states' own errors, such as lambda.unknown
+        text = ADVICE["execution_ended"]
+    return text and text.format(key=key, options=options)
