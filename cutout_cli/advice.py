@@ -18,7 +18,7 @@ ADVICE = {
     "api_key_unavailable": "see that the secret is there and that the role may read it; it is then "
     "sent by itself",
     "over_budget": "nothing: it is sent tomorrow; DailyBudget is the cap",
-    "vendor_redirects": "set WaveSpeedBaseUrl to where the vendor is now; it is then sent by itself",
+    "vendor_redirects": "set WaveSpeedBaseUrl to the new address; it is then sent by itself",
     "vendor_unreachable": "nothing: it is sent again until the vendor can be reached",
     "answer_lost": "look at your WaveSpeedAI history; to send it anew all the same: "
     + RETRY

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from cutout_cli import options
@@ -165,7 +166,7 @@ def status(
         started = time.monotonic()
         summary = statuses.summary(found, tasks.find(since=begin), datetime.now(UTC))
         if watch and sys.stdout.isatty():
-            typer.clear()
+            click.clear()
         print(summary.as_json() if as_json else "\n".join(summary.lines()), flush=True)
         if not watch:
             return

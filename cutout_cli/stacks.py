@@ -128,6 +128,7 @@ def local(environment: Mapping[str, str]) -> Stack:
         "region_name": environment["AWS_REGION"],
         "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
         "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+        "aws_session_token": environment.get("AWS_SESSION_TOKEN"),
         "verify": environment["AWS_CA_BUNDLE"],
     }
     session = boto3.Session()

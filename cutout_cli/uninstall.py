@@ -65,7 +65,10 @@ class Uninstaller:
             count = self._delete_bucket(bucket)
             tell(f"bucket {bucket} is deleted, with {count} versions of objects")
         for table in plan.table.values():
-            self._stack.client("dynamodb").delete_table(TableName=table)
+            dynamodb = self._stack.client("dynamodb")
+            dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+            dynamodb.get_waiter("table_exists").wait(TableName=table)  # until it is changed
+            dynamodb.delete_table(TableName=table)
             tell(f"table {table} is deleted")
 
     def _delete_stack(self) -> None:

@@ -33,7 +33,7 @@ def upload(world: World, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
 
     def uploaded(key: str, *fate: Any) -> Task:
         if fate:
-            fates.by_key[key] = fate  # type: ignore[assignment]
+            fates.by_key[key] = fate
         return world.task(world.upload(jpeg(), key))
 
     return uploaded

@@ -1,0 +1,179 @@
+"""A day of operating, by somebody who is allowed what the documentation says and no more."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cutout.domain.tasks import Status
+from cutout_cli import state_file
+from cutout_cli.main import app
+from tests.e2e.conftest import photo, running
+from tests.support.events import load
+from tests.support.stack_client import StackClient, event_of
+from tests.support.waiting import wait_for
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+OPERATOR = "operator"
+Cutout = Callable[..., Result]
+
+
+def documented_policy() -> str:
+    """The policy in the documentation."""
+    (block,) = re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    return str(block)
+
+
+def actions(policy: str) -> set[str]:
+    found = set[str]()
+    for statement in json.loads(policy)["Statement"]:
+        action = statement["Action"]
+        found |= {action} if isinstance(action, str) else set(action)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[StackClient]:
+    with running() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def operator(stack: StackClient) -> dict[str, str]:
+    """The environment of somebody who assumed a role with the documented policy."""
+    iam = stack.aws.client("iam")
+    anybody = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [anybody]})
+    role = iam.create_role(RoleName=OPERATOR, AssumeRolePolicyDocument=trust)["Role"]
+    iam.put_role_policy(RoleName=OPERATOR, PolicyName="cli", PolicyDocument=documented_policy())
+    assumed = stack.aws.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName=OPERATOR)[
+        "Credentials"
+    ]
+    return stack.env | {
+        "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": assumed["SessionToken"],
+    }
+
+
+@dataclass
+class As:
+    """The command, used by somebody."""
+
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> Result:
+        with state_file.publisher() as publish:
+            publish(1, self.environment)
+            done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
+        return done
+
+
+@pytest.fixture
+def cutout(operator: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUTOUT_STATE", str(tmp_path / "state"))
+    return As(operator)
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_day_of_operating(stack: StackClient, cutout: As, tmp_path: Path) -> None:
+    stack.ask_for_fault("task-fails", "day/poor.jpg", times=1)
+    album = tmp_path / "album"
+    album.mkdir()
+    for name in ("good.jpg", "poor.jpg"):
+        (album / name).write_bytes(photo())
+    (album / "bad.jpg").write_bytes(b"%PDF-1.7")
+
+    put = cutout("put", "album", "--prefix", "day/", "--out", "cut", "--json", code=1)
+    ended = {told["key"]: told["status"] for told in lines(put)}
+    assert ended == {
+        "day/good.jpg": "completed",
+        "day/bad.jpg": "rejected",
+        "day/poor.jpg": "failed",
+    }
+    assert (tmp_path / "cut" / "good.png").exists()
+    assert "0 uploads, 3 were there already" in cutout("put", "album", "--prefix", "day/").stderr
+
+    assert lines(cutout("status", "--json"))[0]["by_status"] == {
+        "completed": 1,
+        "rejected": 1,
+        "failed": 1,
+    }
+    (failed,) = lines(cutout("status", "--failed", "--prefix", "day/", "--json"))
+    assert failed["key"] == "day/poor.jpg"
+
+    story = cutout("explain", "day/poor.jpg").stdout
+    assert "wait loop 1 failed: PredictionFailed" in story
+    assert "what to do: look at the image; another try is paid: cutout retry day/poor.jpg" in story
+    (told,) = lines(cutout("explain", "--prediction", failed["prediction_id"], "--json"))
+    assert told["task_id"] == failed["task_id"]
+    assert "processing started" in cutout("logs", "day/poor.jpg").stdout
+
+    retried = cutout("retry", "--failed", "--yes")
+    assert retried.stderr == "1 paid ($0.01)\n"
+    wait_for(lambda: lines(cutout("status", "day/poor.jpg", "--json"))[0]["status"] == "completed")
+
+
+def test_dead_letters_are_put_back_to_work(stack: StackClient, cutout: As) -> None:
+    upload = stack.upload(photo(), "dead.jpg")
+    task = stack.ended(upload)
+    queues = {"UploadDeadLetters": event_of(upload), "BackstopDeadLetters": json.dumps(load(
+        "execution-aborted"))}  # fmt: skip
+    for queue, body in queues.items():
+        url = stack.local.physical_name(queue)
+        stack.sqs.send_message(QueueUrl=url, MessageBody=body)
+
+    assert {told["queue"] for told in lines(cutout("redrive", "--dry-run", "--json"))} == set(
+        queues
+    )
+    assert {told["queue"] for told in lines(cutout("redrive", "--json"))} == set(queues)
+    assert lines(cutout("redrive", "--json")) == []
+    assert stack.ledger.get(task.task_id).status is Status.COMPLETED
+
+
+def test_a_bucket_is_watched(stack: StackClient, cutout: As) -> None:
+    bucket = stack.env["INPUT_BUCKET"]
+
+    assert "as before" in cutout("watch-bucket", bucket).stdout
+    assert "no longer sends" in cutout("watch-bucket", bucket, "--undo").stdout
+    assert cutout("watch-bucket", bucket).stdout == (f"{bucket} sends its events to EventBridge\n")
+
+
+def test_what_is_not_allowed_is_said(stack: StackClient, cutout: As) -> None:
+    told = cutout("watch-bucket", stack.env["OUTPUT_BUCKET"], code=1).stderr
+
+    assert "GetBucketNotificationConfiguration: " in told
+    assert "s3:GetBucketNotification" in told
+
+
+def test_the_documented_policy_allows_nothing_that_is_not_called(stack: StackClient) -> None:
+    made = {call.action for call, _ in stack.aws.report().calls if call.caller == OPERATOR}
+
+    allowed = actions(documented_policy())
+    in_a_form = {action for action in allowed if action.startswith("cloudformation:")}
+    assert allowed - made == in_a_form | {"s3:ListBucket"}  # not recorded; tells what is gone
+
+
+def test_an_uninstall_leaves_nothing_behind(stack: StackClient, cutout: As) -> None:
+    stack.ended(stack.upload(photo(), "last.jpg"))
+
+    told = As(stack.env)("uninstall", "--delete-data", "--yes").stdout
+
+    assert f"goes, with all that it holds: bucket {stack.env['INPUT_BUCKET']}" in told
+    assert stack.s3.list_buckets(Prefix="cutout-")["Buckets"] == []
+    assert stack.dynamodb.list_tables()["TableNames"] == []
+    assert (
+        stack.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/cutout/")["logGroups"] == []
+    )
+    gone = As(stack.env)("status", code=1).stderr
+    assert "there is no stack cutout in this account and region" in gone
