@@ -83,7 +83,7 @@ def up(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the servers' logs too.")] = False,
 ) -> None:
-    """Keep the local stack running until Ctrl-C or `cutout down`.
+    """Keep the local stack running until Ctrl-C or `cutout down`; tell what becomes of uploads.
 
     \b
     cutout up
@@ -91,6 +91,8 @@ def up(
     """
     from cutout_cli import parameters, state_file
     from cutout_cli.environment import exports
+    from cutout_cli.stacks import local
+    from cutout_cli.tell_tasks import tell_tasks
     from cutout_local.stack import local_stack
 
     checked = parameters.checked(parameter or [])
@@ -112,7 +114,7 @@ def up(
         print(f"# the log of AWS: {stack.aws.log}")
         print('# the stack is up; in another terminal: eval "$(.venv/bin/cutout env)"')
         print("# Ctrl-C ends it", flush=True)
-        threading.Event().wait()
+        tell_tasks(local(stack.environment))
 
 
 @app.command()

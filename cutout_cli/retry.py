@@ -97,6 +97,8 @@ class Retries:
             )
         if task.status is Status.FAILED and task.prediction_id and not self._pay_again:
             return self._plan_fetch(task, task.prediction_id)
+        if task.status is Status.REJECTED:
+            return Retry(task, Cost.PAID, "is checked again and, if it passes now, sent and paid")
         return Retry(task, Cost.PAID, "is sent again and paid")
 
     def send(self, retry: Retry) -> None:

@@ -351,6 +351,13 @@ def test_what_would_do_nothing_or_pay_twice_is_refused(
     assert messages(world, stack) == []
 
 
+def test_what_was_rejected_is_checked_again_before_it_is_paid(cutout: Cutout, upload: Any) -> None:
+    upload("a.jpg", Status.REJECTED, "upload_too_large", "it has 60 MB")
+
+    told = cutout("retry", "a.jpg", "--dry-run").stdout
+    assert "is checked again and, if it passes now, sent and paid" in told
+
+
 def test_without_the_vendors_key_the_price_is_unknown(
     cutout: Cutout, upload: Any, stack: FakeStack
 ) -> None:
