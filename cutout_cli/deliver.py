@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from botocore.exceptions import ClientError
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cutout_cli import report, sheet
@@ -18,6 +20,7 @@ from cutout_cli.stacks import Stack
 from cutout_cli.uploads import Follower, Job, Uploader
 
 TIMEOUT = 300.0  # seconds without any change; the remover takes some 25 for its hardest photo
+QUIET = 15.0  # seconds without any change after which the functions' logs are looked at
 _AT_ONCE = 8  # uploads
 
 
@@ -67,12 +70,13 @@ class Delivery:
         Raises `WaitedTooLong`, when all that is known has been told.
         """
         options = self._options
-        started, began = time.monotonic(), datetime.now(UTC)
+        started = time.monotonic()
+        errors = NewErrors(self._stack, self._told)
         follower = Follower(self._stack, options.out, timeout=options.timeout, force=options.force)
         try:
-            self._tell_all(follower, jobs)
+            self._tell_all(follower, jobs, errors)
         except WaitedTooLong:
-            self._tell_errors(began)
+            errors.tell()
             raise
         finally:
             self._told.print(report.summary(jobs, time.monotonic() - started))
@@ -81,10 +85,11 @@ class Delivery:
                 self._told.print(f"contact sheet: {options.sheet}")
         return all(job.succeeded for job in jobs)
 
-    def _tell_all(self, follower: Follower, jobs: list[Job]) -> None:
+    def _tell_all(self, follower: Follower, jobs: list[Job], errors: "NewErrors") -> None:
         ended = 0
         with self._bar(len(jobs)) as show:
             for job in follower.follow(jobs):
+                errors.tell_if_quiet(moved=job is not None)
                 if job and job.finished_at is not None:
                     ended += 1
                     self._tell_result(job)
@@ -94,12 +99,6 @@ class Delivery:
 
     def _tell_result(self, job: Job) -> None:
         self._results.print(report.as_json(job) if self._options.as_json else report.line(job))
-
-    def _tell_errors(self, since: datetime) -> None:
-        """Why nothing moves may stand in the logs: of a function that crashes at its start."""
-        lines = FunctionLogs(self._stack).errors(since)
-        for text in dict.fromkeys(f"log of {line.function}: {line.text}" for line in lines):
-            self._told.print(text)
 
     @contextmanager
     def _bar(self, total: int) -> Iterator[Callable[[str, int], None]]:
@@ -117,6 +116,37 @@ class Delivery:
         ) as progress:
             bar = progress.add_task("", total=total)
             yield lambda text, done: progress.update(bar, description=text, completed=done)
+
+
+class NewErrors:
+    """The errors in the functions' logs: why nothing moves, if a function crashes at its start."""
+
+    def __init__(self, stack: Stack, told: Console) -> None:
+        self._stack = stack
+        self._told = told
+        self._begin = datetime.now(UTC)
+        self._quiet_since = time.monotonic()
+        self._known: set[str] = set()
+
+    def tell_if_quiet(self, *, moved: bool) -> None:
+        """Look into the logs each time that nothing has moved for a while."""
+        now = time.monotonic()
+        if not moved and now - self._quiet_since < QUIET:
+            return
+        if not moved:
+            self.tell()
+        self._quiet_since = now
+
+    def tell(self) -> None:
+        """Print the errors that are not known yet."""
+        try:
+            lines = FunctionLogs(self._stack).errors(self._begin)
+        except ClientError:
+            return  # not everybody who may upload may read logs
+        for text in dict.fromkeys(f"log of {line.function}: {line.text}" for line in lines):
+            if text not in self._known:
+                self._told.print(text)
+                self._known.add(text)
 
 
 def _states(jobs: list[Job]) -> str:

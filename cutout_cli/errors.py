@@ -36,6 +36,10 @@ class NoStackRunning(CommandError):
     """There is no local stack to talk to, or more than one."""
 
 
+class PortInUse(CommandError):
+    """Another process listens on a port of the local stack."""
+
+
 class StillRunning(CommandError):
     """A local stack was told to end and did not."""
 

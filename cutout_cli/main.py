@@ -6,6 +6,8 @@
 import logging
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +101,7 @@ def up(
     level = logging.INFO if verbose else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     with (
+        taken_ports_explained(),
         state_file.publisher() as publish,
         local_stack(
             remover=remover,
@@ -182,6 +185,21 @@ def api(
         print(f"listening on {server.base_url}, described at {server.base_url}/docs")
         print(f"export WAVESPEED_API_KEY={settings.api_key}", flush=True)
         threading.Event().wait()
+
+
+@contextmanager
+def taken_ports_explained() -> Iterator[None]:
+    """Say how to choose another port."""
+    from cutout_cli.errors import PortInUse
+    from cutout_local.aws import PortTaken
+    from cutout_local.wavespeed import CannotListen
+
+    try:
+        yield
+    except PortTaken as error:
+        raise PortInUse(f"{error}; choose another with --aws-port or CUTOUT_AWS_PORT") from None
+    except CannotListen as error:
+        raise PortInUse(f"{error}: --wavespeed-port or CUTOUT_WAVESPEED_PORT") from None
 
 
 def sample(folder: Path) -> Path:

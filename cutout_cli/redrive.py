@@ -37,6 +37,11 @@ class DeadLetters:
             "BackstopDeadLetters": self._invoke_backstop,
         }
 
+    @property
+    def queues(self) -> list[str]:
+        """The logical ids of the queues whose messages can be put back to work."""
+        return list(self._handlers)
+
     def messages(self) -> Iterator[DeadLetter]:
         """Each message once; it is hidden from others for a minute."""
         queues = self._stack.of_type("AWS::SQS::Queue")

@@ -5,22 +5,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import WaiterError
+from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain import errors
 from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
 from cutout_cli.advice import ADVICE
 from cutout_cli.bucket import watch
-from cutout_cli.errors import BucketNotWatched
+from cutout_cli.errors import BucketNotWatched, NotRemoved
 from cutout_cli.logs import FunctionLogs
+from cutout_cli.parameters import TEMPLATE
+from cutout_cli.redrive import DeadLetters
 from cutout_cli.status import time_of
+from cutout_cli.uninstall import Plan, Uninstaller
 from tests.support.events import load
 from tests.support.images import jpeg
-from tests.support.world import NOW, World, answer
+from tests.support.world import NOW, TABLE, World, answer
 from tests.unit.cli.conftest import CloudFormation, Cutout, FakeStack, Fates
 
 FAILED = (Status.FAILED, "timed_out", "the vendor had no result")
@@ -551,3 +557,98 @@ def test_an_uninstall_says_what_goes_and_does_nothing_unasked(
     assert done.exit_code == 1
     assert "delete the stack cutout? There is nobody to ask; add --yes" in done.stderr
     assert cutout("uninstall", "--dry-run", "--delete-data").exit_code == 0
+
+
+class Deletion:
+    """A stack that CloudFormation can delete, or cannot."""
+
+    def __init__(self, stack: FakeStack, fails: bool) -> None:
+        self.deleted: list[str] = []
+        self._fails = fails
+        self._described = stack.client("cloudformation")
+
+    def describe_stacks(self, **asked: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._described.describe_stacks(**asked)
+        answer["Stacks"][0]["StackId"] = "arn:of-the-stack"
+        return answer
+
+    def delete_stack(self, *, StackName: str) -> None:  # noqa: N803 - boto3's
+        self.deleted.append(StackName)
+
+    def get_waiter(self, name: str) -> "Deletion":
+        assert name == "stack_delete_complete"
+        return self
+
+    def wait(self, *, StackName: str, **_: Any) -> None:  # noqa: N803 - boto3's
+        assert StackName == "arn:of-the-stack"
+        if self._fails:
+            raise WaiterError("stack_delete_complete", "it failed", {})
+
+
+@pytest.mark.parametrize("delete_data", [True, False])
+def test_data_is_deleted_only_when_that_is_asked_for(
+    upload: Any, world: World, stack: FakeStack, monkeypatch: pytest.MonkeyPatch, delete_data: bool
+) -> None:
+    upload("a.jpg")
+    world.upload(jpeg(), "a.jpg")
+    world.s3.delete_object(Bucket="uploads", Key="a.jpg")
+    deletion, client, told = Deletion(stack, fails=False), stack.client, list[str]()
+    uninstaller = Uninstaller(stack)
+    plan = Plan({"I": "uploads", "O": "cutouts"}, {"T": TABLE}, {}, "s")
+    clients = {"cloudformation": deletion}
+    monkeypatch.setitem(stack.__dict__, "client", lambda name: clients.get(name) or client(name))
+
+    uninstaller.remove(plan, delete_data=delete_data, tell=told.append)
+
+    assert deletion.deleted == ["cutout"]
+    left = sorted(bucket["Name"] for bucket in world.s3.list_buckets()["Buckets"])
+    tables = world.dynamodb.list_tables()["TableNames"]
+    assert (left, tables) == (([], []) if delete_data else (["cutouts", "uploads"], [TABLE]))
+    if delete_data:
+        assert "bucket uploads is deleted, with 3 versions of objects" in told
+
+
+def test_a_stack_that_cannot_be_deleted_keeps_its_data(
+    upload: Any, world: World, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload("a.jpg")
+    deletion = Deletion(stack, fails=True)
+    monkeypatch.setitem(stack.__dict__, "client", lambda _name: deletion)
+
+    with pytest.raises(NotRemoved, match="could not delete cutout"):
+        Uninstaller(stack).remove(
+            Plan({"I": "uploads"}, {}, {}, "s"), delete_data=True, tell=lambda _text: None
+        )
+
+    assert world.s3.list_objects_v2(Bucket="uploads")["KeyCount"] == 1
+
+
+def test_the_summary_is_watched_until_ctrl_c(
+    cutout: Cutout, upload: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0)
+    monkeypatch.setattr("cutout_cli.operations.time", clock)
+
+    done = cutout("status", "--watch", "--json")
+
+    assert done.exit_code == 130
+    assert len(done.stdout.splitlines()) == len(slept) == 2
+    assert slept == [2, 2]
+
+
+def test_the_dead_letter_queues_are_all_that_the_template_has(stack: FakeStack) -> None:
+    resources = yaml_parse(TEMPLATE.read_text())["Resources"]
+    queues = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::SQS::Queue" and name != "UploadQueue"
+    }
+
+    assert set(DeadLetters(stack).queues) == queues

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from cutout.domain.tasks import Status
 from cutout_cli.stacks import Stack
@@ -233,3 +234,34 @@ def test_a_sheet_shows_what_was_saved(cutout: Cutout, photos: Path, tmp_path: Pa
     assert done.exit_code == 0
     assert "contact sheet: out/sheet.jpg" in done.stderr
     assert (tmp_path / "out" / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_the_log_of_a_crashing_function_is_told_once_while_nothing_moves(
+    cutout: Cutout, photos: Path, fates: Fates, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fates.by_key = {"cat.jpg": (Status.PROCESSING, "", "")}
+    monkeypatch.setattr("cutout_cli.deliver.QUIET", 0.0)
+    line = SimpleNamespace(function="submit", text="KeyError: 'TASKS_TABLE'")
+    monkeypatch.setattr("cutout_cli.deliver.FunctionLogs.errors", lambda *_: [line, line])
+
+    done = cutout("run", "album/cat.jpg", "--timeout", "0.5")
+
+    assert done.exit_code == 3
+    assert done.stderr.count("log of submit: KeyError: 'TASKS_TABLE'") == 1
+
+
+def test_who_may_not_read_logs_may_wait_all_the_same(
+    cutout: Cutout, photos: Path, fates: Fates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fates.by_key = {"cat.jpg": (Status.PROCESSING, "", "")}
+
+    def denied(*_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "FilterLogEvents")
+
+    monkeypatch.setattr("cutout_cli.deliver.FunctionLogs.errors", denied)
+
+    assert cutout("run", "album/cat.jpg", "--timeout", "0.1").exit_code == 3
+
+
+def test_a_sample_is_cut_out_without_a_photo(cutout: Cutout) -> None:
+    assert "coffee.jpg -> out/coffee.png" in cutout("run").stdout
