@@ -25,7 +25,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test coverage chaos lint audit format build build-local bench lock clean
+.PHONY: help setup run up test retest coverage chaos lint audit format build build-local bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -54,6 +54,9 @@ PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(LOCAL_BUILD) ## all tests
 	$(PYTEST)
+
+retest: $(LOCAL_BUILD) ## once more what failed the last time, one after the other
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 coverage: $(LOCAL_BUILD) ## all tests, with coverage, which takes longer
 	$(PYTEST) --cov --cov-report=term:skip-covered

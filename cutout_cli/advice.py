@@ -11,6 +11,7 @@ ADVICE = {
     "key_too_long": "upload it under a shorter key, or shorten OutputPrefix, then: " + RETRY,
     "bad_override": "upload it with metadata that AllowedModels and the options allow",
     "source_gone": RELOAD + "; it was deleted or replaced before it was sent",
+    "waits_for_turn": "nothing: others were there before; ImagesPerMinute is the plan's rate",
     "waits_for_slot": "nothing: it is sent when its turn comes; ImagesPerMinute is the plan's rate",
     "rate_limited": "nothing: it is sent again; ImagesPerMinute may be more than the plan allows",
     "insufficient_credits": "top up the WaveSpeedAI account; it is then sent by itself",
@@ -30,6 +31,11 @@ ADVICE = {
     "output_gone": "the vendor keeps outputs for seven days; another try is paid: " + RETRY,
     "output_blocked": "the vendor gave a URL that this stack must not fetch; ask the vendor",
     "bad_output": "the vendor's PNG is no use; another try: " + RETRY + " --pay-again",
+    "empty_cutout": "look at the image: the model found no subject in it; another try is paid: "
+    + RETRY
+    + " --pay-again",
+    "opaque_cutout": "look at the image: the model left all of it; OpaqueCutout=save keeps such "
+    "results, another try is paid: " + RETRY + " --pay-again",
     "timed_out": "a result that has come since is fetched for nothing: " + RETRY,
     "superseded": "nothing: a newer revision of the object has its PNG",
     "execution_ended": "a result that the vendor has is fetched for nothing: " + RETRY,

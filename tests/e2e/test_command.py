@@ -95,25 +95,22 @@ class Up:
     """A `cutout up` in a terminal of its own."""
 
     def __init__(self, cwd: Path, ports: tuple[str, str]) -> None:
-        self._log = (cwd / "up.log").open("w+")
-        self.process = subprocess.Popen(
-            [CUTOUT, "up", "--aws-port", ports[0], "--wavespeed-port", ports[1]],
-            cwd=cwd,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"CUTOUT_STATE": str(cwd / "state")},
-        )
         self.log = cwd / "up.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [CUTOUT, "up", "--aws-port", ports[0], "--wavespeed-port", ports[1]],
+                cwd=cwd,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"CUTOUT_STATE": str(cwd / "state")},
+            )
 
     def is_up(self) -> bool:
         return "Ctrl-C ends it" in self.log.read_text() or self.process.poll() is not None
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.wait(30)
-        finally:
-            self._log.close()
+        return self.process.wait(30)
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_an_upload_that_the_role_may_not_claim_ends_in_the_dead_letter_queue(
 @pytest.fixture(scope="module")
 def called() -> Iterator[dict[str, set[str]]]:
     """The actions that each caller used in a stack that went through all it can go through."""
-    with running(schedule_scale=1 / 20, Webhook="on", WebhookFallbackSeconds="4") as stack:
+    with running(schedule_scale=1 / 20, Webhook="on", WebhookFallbackSeconds="12") as stack:
         go_through_everything(stack)
         made: dict[str, set[str]] = {}
         for call, _ in stack.aws.report().calls:
@@ -104,7 +104,7 @@ def called() -> Iterator[dict[str, set[str]]]:
 
 def go_through_everything(stack: StackClient) -> None:
     # Slow enough for the loop to be waiting when the vendor calls back.
-    stack.ask_for_fault("task-slow", "tagged.jpg", seconds=3)
+    stack.ask_for_fault("task-slow", "tagged.jpg", seconds=5)
     completed = stack.ended(stack.upload(photo(), "tagged.jpg", Tagging="a=b"))
     assert completed.status is Status.COMPLETED
     rejected = stack.upload(b"no picture", "bad.jpg")

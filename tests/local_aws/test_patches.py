@@ -92,15 +92,23 @@ def yaml_is_a_definition(aws: Account) -> bool:
 
 @patch("evaluation of alarms")
 def missing_data_is_told(aws: Account) -> bool:
-    cloudwatch, name = aws.aws.client("cloudwatch"), aws.outputs["WatchedAlarm"]
-
-    def state() -> str:
-        (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-        return str(alarm["StateValue"])
-
-    metric = {"MetricName": "ApproximateNumberOfMessagesVisible", "Value": 1}
-    cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[metric])  # of no queue
-    return state() in {"INSUFFICIENT_DATA", "OK"}
+    cloudwatch, name = aws.aws.client("cloudwatch"), uuid4().hex
+    metric = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible"}
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        **metric,
+        Dimensions=[{"Name": "QueueName", "Value": name}],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+    of_no_queue = {"MetricName": metric["MetricName"], "Value": 1}
+    cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[of_no_queue])
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    return alarm["StateValue"] in {"INSUFFICIENT_DATA", "OK"}
 
 
 @patch("function URLs")

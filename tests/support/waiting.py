@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], seconds: float = 60) -> T:
+def wait_for(look: Callable[[], T | None], seconds: float = 100) -> T:
     """The first result of `look` that is true; fails if none comes in time."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:

@@ -242,7 +242,9 @@ def codes() -> set[str]:
     return {errors.code_of(kind.__name__) for kind in ours} | {"answer_lost", "superseded"}
 
 
-@pytest.mark.parametrize("code", sorted(codes() | {"waits_for_slot", "execution_ended"}))
+@pytest.mark.parametrize(
+    "code", sorted(codes() | {"waits_for_slot", "waits_for_turn", "execution_ended"})
+)
 def test_there_is_advice_about_every_code(code: str) -> None:
     assert code in ADVICE, "say what to do about it in cutout_cli/advice.py"
 
