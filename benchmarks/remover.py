@@ -9,8 +9,6 @@ IoU compares the pixels that are more than half opaque; the alpha error is the m
 difference, 0 to 1.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import time

@@ -8,8 +8,6 @@ the result's being there to the poll that sees it. On whole seconds nothing can 
 poll at every one, so the best there is are fewer polls that are not later, to 0.01 s.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
