@@ -35,7 +35,7 @@ class Api(FastAPI):
     """FastAPI whose validation errors are 400, and documented so."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the schema without the 422 that FastAPI adds everywhere."""
+        """The schema without the 422 that FastAPI adds everywhere."""
         schema = super().openapi()
         for path in schema["paths"].values():
             for operation in path.values():
@@ -51,7 +51,7 @@ def create_app(
     resolve: Resolve = resolve,
     clock: Clock = utc_now,
 ) -> Api:
-    """Return the application. `cut_out` does the work; `transport` fetches images and sends
+    """The application. `cut_out` does the work; `transport` fetches images and sends
     webhooks, by default over the network; `resolve` tells hosts' addresses. State lives in memory
     and a temporary folder, from the start of the lifespan to its end.
     """

@@ -46,7 +46,7 @@ class Backend:
         self._runner = Runner(fetcher, cut_out, self.faults, settings.workers, self._on_end)
 
     def model(self, model_id: str) -> Model:
-        """Return a model of the catalogue, else raise `BadRequest`."""
+        """A model of the catalogue. Raises `BadRequest`."""
         try:
             return self.models[model_id]
         except KeyError as error:
@@ -88,7 +88,7 @@ class Backend:
         return task
 
     def output(self, task_id: str) -> Task:
-        """Return a task whose output can be downloaded, else raise `NotFound`."""
+        """A task whose output can be downloaded. Raises `NotFound`."""
         task = self.tasks.find(task_id)
         if not task.output_urls or not task.output.exists():
             raise NotFound("there is no such output, or it has expired")

@@ -158,11 +158,11 @@ class Faults:
         self._rules = [_Rule(rule) for rule in rules]
 
     def report(self) -> list[FaultReport]:
-        """Return every rule with its count."""
+        """Every rule with its count."""
         return [FaultReport(**rule.rule.model_dump(), fired=rule.fired) for rule in self._rules]
 
     def fires(self, fault: Fault, image: str, asked: RequestedFaults) -> float | None:
-        """Return the seconds of `fault` if it fires on a task with this image URL, else None."""
+        """The seconds of `fault` if it fires on a task with this image URL, else None."""
         if fault in asked:
             return asked[fault]
         path = image_path(image)
@@ -172,7 +172,7 @@ class Faults:
         return None
 
     def first(self, area: str, image: str, asked: RequestedFaults) -> Triggered | None:
-        """Return the first fault that fires in this area: `submit`, `result` or `output`."""
+        """The first fault that fires in this area: `submit`, `result` or `output`."""
         for fault in Fault:
             if fault.area == area:
                 seconds = self.fires(fault, image, asked)
@@ -182,7 +182,7 @@ class Faults:
 
 
 def image_path(image: str) -> str:
-    """Return the decoded path of an image's URL, without its query, which may be a signature."""
+    """The decoded path of an image's URL, without its query, which may be a signature."""
     return httpx.URL(image).path
 
 

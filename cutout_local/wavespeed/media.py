@@ -44,7 +44,7 @@ async def resolve(host: str) -> list[str]:
 def web_client(
     settings: Settings, transport: httpx.AsyncBaseTransport | None, resolve: Resolve
 ) -> httpx.AsyncClient:
-    """Return a client that follows redirects and asks no proxy for this machine's own ports.
+    """A client that follows redirects and asks no proxy for this machine's own ports.
 
     Unless the settings say otherwise, it raises `LinkLocal` instead of asking such an address.
     """

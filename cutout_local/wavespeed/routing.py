@@ -61,7 +61,7 @@ def success(data: Data) -> Envelope[Data]:
 
 
 def base_url(request: Request) -> str:
-    """Return the server's address as the caller wrote it."""
+    """The server's address as the caller wrote it."""
     return str(request.base_url).rstrip("/")
 
 

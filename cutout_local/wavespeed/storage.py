@@ -14,7 +14,7 @@ class Storage:
         self._kept: dict[Path, tuple[datetime, int]] = {}
 
     def path(self, name: str) -> Path:
-        """Return where a file of this name lies or would lie."""
+        """Where a file of this name lies or would lie."""
         return self._folder / name
 
     def keep(self, path: Path, now: datetime) -> None:

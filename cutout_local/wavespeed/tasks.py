@@ -19,7 +19,7 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return the time in UTC."""
+    """The time in UTC."""
     return datetime.now(UTC)
 
 
@@ -52,13 +52,13 @@ class Task:
         return [f"{self.base_url}/outputs/{self.id}.png"]
 
     async def outputs(self) -> list[str]:
-        """Return the outputs in the form that the submit asked for."""
+        """The outputs in the form that the submit asked for."""
         if self.output_urls and self.request.enable_base64_output:
             return [await asyncio.to_thread(_base64_file, self.output)]
         return self.output_urls
 
     def prediction(self, outputs: list[str]) -> Prediction:
-        """Return what the submit, the result and the webhook say of this task."""
+        """What the submit, the result and the webhook say of this task."""
         return Prediction(
             id=self.id,
             model=self.model,
@@ -80,7 +80,7 @@ def _base64_file(path: Path) -> str:
 
 
 def new_id() -> str:
-    """Return 32 lower-case hexadecimal characters."""
+    """32 lower-case hexadecimal characters."""
     return uuid.uuid4().hex
 
 
@@ -101,23 +101,23 @@ class Tasks:
             del self._tasks[oldest.id]
 
     def find(self, task_id: str) -> Task:
-        """Return a task that can still be asked for, else raise `PredictionNotFound`."""
+        """A task that can still be asked for. Raises `PredictionNotFound`."""
         task = self._tasks.get(task_id)
         if task is None or not self._visible(task):
             raise PredictionNotFound
         return task
 
     def another(self, task: Task) -> Task:
-        """Return one that has ended and is not this; if there is none, this."""
+        """One that has ended and is not this; if there is none, this."""
         ended = (other for other in self._tasks.values() if other.status.ended)
         return next((other for other in ended if other is not task), task)
 
     def all(self) -> list[Task]:
-        """Return every task, those too that were deleted or have expired."""
+        """Every task, those too that were deleted or have expired."""
         return list(self._tasks.values())
 
     def history(self, request: HistoryRequest) -> History:
-        """Return one page of the tasks that can still be asked for, newest first."""
+        """One page of the tasks that can still be asked for, newest first."""
         found = [t for t in self._tasks.values() if self._visible(t) and _matches(t, request)]
         start = (request.page - 1) * request.page_size
         page = found[::-1][start : start + request.page_size]

@@ -69,7 +69,7 @@ class Uploads:
         self._storage.keep(upload.path, self._clock())
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> int:
-        """Return how many bytes came; those beyond the limit are not read."""
+        """How many bytes came; those beyond the limit are not read."""
         size = 0
         with path.open("wb") as file:
             async for chunk in chunks:
@@ -80,14 +80,14 @@ class Uploads:
         return size
 
     def expected(self, upload_id: str) -> Upload:
-        """Return an upload whose bytes have not come yet, else raise `NotFound`."""
+        """An upload whose bytes have not come yet. Raises `NotFound`."""
         upload = self._uploads.get(upload_id)
         if upload is None or upload.received or self._age(upload) >= TICKET_LIFE:
             raise NotFound("there is no such upload, or it is over")
         return upload
 
     def find(self, upload_id: str) -> Upload:
-        """Return an upload that can be downloaded, else raise `NotFound`."""
+        """An upload that can be downloaded. Raises `NotFound`."""
         upload = self._uploads.get(upload_id)
         gone = upload is None or self._age(upload) >= self._retention
         if upload is None or gone or not upload.path.exists() or not upload.received:

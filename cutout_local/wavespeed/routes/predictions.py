@@ -104,7 +104,7 @@ Submit = Callable[..., Awaitable[Envelope[Prediction] | Response]]
 
 
 def submit_router(models: tuple[Model, ...]) -> APIRouter:
-    """Return a submit for each model; every other path is an unknown model."""
+    """A submit for each model; every other path is an unknown model."""
     router = APIRouter(
         prefix=PREFIX,
         tags=["submit"],
