@@ -34,6 +34,10 @@ VALUES = {
     "SecretKmsKeyArn": f"arn:aws:kms:{HERE}:key/1234",
 }
 
+# The data has the executions of express workflows only. AWS has both kinds:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+EXCEPTIONS = {"states:DescribeExecution"}
+
 
 def _construct(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Any:
     """`!Ref a` is `{"Ref": "a"}`, `!Sub a` is `{"Sub": "a"}`, and so on."""
@@ -59,9 +63,17 @@ def main(path: Path) -> None:
         f"{name}: {finding.issue}: {finding.detail} {finding.location}"
         for name, document in policies(template["Resources"])
         for finding in analyze_policy_string(json.dumps(document)).findings
+        if not is_excepted(finding)
     ]
     print("\n".join(found) or f"parliament finds nothing in {path}")
     sys.exit(bool(found))
+
+
+def is_excepted(finding: Any) -> bool:
+    """Whether a finding is of what parliament's data does not know."""
+    return finding.issue == "RESOURCE_MISMATCH" and all(
+        mismatch["action"] in EXCEPTIONS for mismatch in finding.detail
+    )
 
 
 def policies(resources: dict[str, Any]) -> Iterator[tuple[str, Any]]:
