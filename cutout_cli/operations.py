@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -115,6 +116,78 @@ def redrive(
     for letter in found if dry_run else []:
         letters.put_back(letter)
     tell(f"{plural(len(found), 'message')} {'found' if dry_run else 'put back to work'}")
+
+
+@app.command()
+def pause(
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Send no more images to the vendor until `resume`; those that are there go on.
+
+    \b
+    cutout pause --stack cutout
+    """
+    from cutout_cli.limits import governor, told
+    from cutout_cli.stacks import find_stack
+
+    found = governor(find_stack(stack, region, profile, aws_port))
+    found.pause()
+    print(told(found.plan()))
+
+
+@app.command()
+def resume(
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Send images again after `pause`; within a minute the oldest are taken up.
+
+    \b
+    cutout resume --stack cutout
+    """
+    from cutout_cli.limits import governor, told
+    from cutout_cli.stacks import find_stack
+
+    found = governor(find_stack(stack, region, profile, aws_port))
+    found.resume()
+    print(told(found.plan()))
+
+
+@app.command()
+def limit(
+    images_per_minute: Annotated[
+        int | None, typer.Option(min=0, max=10_000, help="0 is no limit.")
+    ] = None,
+    daily_budget: Annotated[
+        float | None, typer.Option(min=0, max=1_000_000, metavar="USD", help="0 is no limit.")
+    ] = None,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Change the rate or the budget at once, without a deployment; without options, show them.
+
+    What is set here holds until it is set again, whatever the template's parameters say.
+
+    \b
+    cutout limit --images-per-minute 60
+    cutout limit --daily-budget 5.50 --stack cutout
+    """
+    from cutout_cli.limits import governor, told
+    from cutout_cli.stacks import find_stack
+
+    found = governor(find_stack(stack, region, profile, aws_port))
+    if images_per_minute is not None:
+        found.set_rate(images_per_minute)
+    if daily_budget is not None:
+        found.set_budget(Decimal(str(daily_budget)))
+    print(told(found.plan()))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 
 from cutout.domain.tasks import Status, Task
 from cutout_cli.errors import BadTime
+from cutout_cli.limits import governor
 from cutout_cli.stacks import Stack
 from cutout_cli.tasks import Tasks
 from cutout_cli.text import plural, shown, when
@@ -69,6 +70,7 @@ class Summary:
     images_per_minute: int
     spent_today: Decimal
     daily_budget: Decimal
+    paused: bool
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -81,6 +83,8 @@ class Summary:
         rate = f"{self.completed_per_minute:.1f} completed a minute"
         if self.images_per_minute:
             rate += f", at most {self.images_per_minute} submitted"
+        if self.paused:
+            rate += "; sending is paused, go on with: cutout resume"
         finish = when(self.expected_finish) if self.expected_finish else "-"
         budget = f" of ${self.daily_budget}" if self.daily_budget else ", no budget is set"
         return [
@@ -93,7 +97,7 @@ class Summary:
 
 
 def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
-    """What the tasks come to; the limits are those of the stack's parameters."""
+    """What the tasks come to; the limits are those that hold now."""
     counts: Counter[str] = Counter()
     oldest: datetime | None = None
     recent = 0
@@ -104,18 +108,19 @@ def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
         completed = task.entered_at.get(Status.COMPLETED)
         recent += bool(completed and completed >= now - _RATE_OVER)
     still = sum(counts[status] for status in Status if status.open)
-    plan = int(stack.parameters["ImagesPerMinute"])
+    plan = governor(stack).plan()
     rate = recent / (_RATE_OVER / timedelta(minutes=1))
-    speed = rate or plan
+    speed = 0 if plan.paused else rate or plan.images_per_minute
     return Summary(
         by_status=dict(counts.most_common()),
         open=still,
         oldest_open=oldest,
         completed_per_minute=rate,
         expected_finish=now + timedelta(minutes=still / speed) if still and speed else None,
-        images_per_minute=plan,
+        images_per_minute=plan.images_per_minute,
         spent_today=_spent(Tasks(stack).governor(), now),
-        daily_budget=Decimal(stack.parameters["DailyBudget"]),
+        daily_budget=plan.daily_budget,
+        paused=plan.paused,
     )
 
 

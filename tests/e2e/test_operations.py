@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
 from cutout_cli import state_file
 from cutout_cli.main import app
@@ -139,6 +140,19 @@ def test_dead_letters_are_put_back_to_work(stack: StackClient, cutout: As) -> No
     assert {told["queue"] for told in lines(cutout("redrive", "--json"))} == set(queues)
     assert lines(cutout("redrive", "--json")) == []
     assert stack.ledger.get(task.task_id).status is Status.COMPLETED
+
+
+def test_while_sending_is_paused_uploads_wait(stack: StackClient, cutout: As) -> None:
+    cutout("pause")
+    upload = stack.upload(photo(), "paused.jpg")
+    task = stack.reached(upload, Status.QUEUED, code="waits_for_turn")
+    assert "sending is paused" in cutout("status").stdout
+
+    cutout("resume")
+    cutout("limit", "--images-per-minute", "60")
+    stack.send(TaskDue.body(task.task_id))  # the clock would, within a minute
+    stack.reached(upload, Status.COMPLETED)
+    cutout("limit", "--images-per-minute", "0")
 
 
 def test_a_bucket_is_watched(stack: StackClient, cutout: As) -> None:
