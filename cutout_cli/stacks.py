@@ -7,7 +7,6 @@ from functools import cache, cached_property
 from typing import Any
 
 import boto3
-import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.wavespeed.client import WaveSpeed
@@ -69,9 +68,7 @@ class Stack:
         key = self.environment.get("WAVESPEED_API_KEY")
         if not key:
             return None
-        # Nobody is there to close connections that are kept.
-        transport = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
-        return WaveSpeed(self.parameters["WaveSpeedBaseUrl"], lambda: key, transport)
+        return WaveSpeed(self.parameters["WaveSpeedBaseUrl"], lambda: key)
 
     def of_type(self, resource_type: str) -> dict[str, str]:
         """The physical ids of a type's resources by their logical ids."""

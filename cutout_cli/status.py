@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from cutout.domain.tasks import Status, Task
 from cutout_cli.errors import BadTime
 from cutout_cli.limits import governor
 from cutout_cli.stacks import Stack
-from cutout_cli.tasks import Tasks
 from cutout_cli.text import plural, shown, when
 
 OPEN = frozenset(status for status in Status if status.open or status is Status.UNCERTAIN)
@@ -108,7 +106,8 @@ def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
         completed = task.entered_at.get(Status.COMPLETED)
         recent += bool(completed and completed >= now - _RATE_OVER)
     still = sum(counts[status] for status in Status if status.open)
-    plan = governor(stack).plan()
+    limits = governor(stack)
+    plan = limits.plan()
     rate = recent / (_RATE_OVER / timedelta(minutes=1))
     speed = 0 if plan.paused else rate or plan.images_per_minute
     return Summary(
@@ -118,12 +117,7 @@ def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
         completed_per_minute=rate,
         expected_finish=now + timedelta(minutes=still / speed) if still and speed else None,
         images_per_minute=plan.images_per_minute,
-        spent_today=_spent(Tasks(stack).governor(), now),
+        spent_today=limits.spent(now),
         daily_budget=plan.daily_budget,
         paused=plan.paused,
     )
-
-
-def _spent(governor: Mapping[str, Any], now: datetime) -> Decimal:
-    today = governor.get("spent_on") == now.astimezone(UTC).date().isoformat()
-    return Decimal(int(governor.get("spent", 0)) if today else 0) / 1_000_000

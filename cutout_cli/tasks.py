@@ -8,7 +8,6 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from cutout.domain.tasks import WATCHED, AttemptId, Status, Task
-from cutout.store.governor import KEY as GOVERNOR
 from cutout.store.ledger import Ledger
 from cutout.store.table import Item, Table
 from cutout_cli.errors import KeyNotFound
@@ -106,11 +105,6 @@ class Tasks:
                 and (since is None or task.created_at >= since)
             ):
                 yield task
-
-    def governor(self) -> Mapping[str, Any]:
-        """What has been spent and when the next slot is, as the governor wrote it."""
-        answer = self._client.get_item(TableName=self._table, Key={"task_id": {"S": GOVERNOR}})
-        return _plain(answer.get("Item", {}))
 
     def _watched(self, statuses: frozenset[Status]) -> Iterator[Task]:
         pages = self._client.get_paginator("query")

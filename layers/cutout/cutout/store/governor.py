@@ -60,6 +60,11 @@ class Governor:
         """What holds now: the item's own values, or else the template's."""
         return self._plan(self._item())
 
+    def spent(self, now: datetime) -> Decimal:
+        """What the images of this day (UTC) have cost so far, in USD."""
+        item = self._item()
+        return item["spent"] / _MILLION if item.get("spent_on") == _day(now) else Decimal(0)
+
     def pause(self) -> None:
         """Send nothing until `resume`; what is at the vendor goes on."""
         self.table.update(KEY, "SET paused = :yes", values={":yes": True})
