@@ -30,7 +30,9 @@ class Rule(BaseModel):
     They fail with the service's `error` and HTTP `status`. By chance, at `rate`, a row of 1 to
     `most` failures begins, for an SDK hides a single one; or it is exactly the `nth` call.
     `carried_out`: the call has its effect all the same, which a 5xx of AWS leaves open.
-    `kill`: the caller's processes are killed. `delay`: seconds before the answer.
+    `kill`: the caller's processes are killed. `delay`: seconds before the answer. `pause`: the
+    caller's processes are stopped (SIGSTOP) for so many seconds, and the call is served meanwhile.
+    `begins` and `ends`: seconds after the rules were set, between which this one holds.
 
     A short poll of a queue that is struck, `poll:short` of the caller `sqs`, sees no message. A
     delivery is lost; if `carried_out`, it only comes late.
@@ -46,6 +48,13 @@ class Rule(BaseModel):
     carried_out: bool = False
     kill: bool = False
     delay: float = 0
+    pause: float = 0
+    begins: float = 0
+    ends: float | None = None
+
+    def holds(self, seconds: float) -> bool:
+        """Whether it is the rule's time."""
+        return self.begins <= seconds and (self.ends is None or seconds < self.ends)
 
     def matches(self, call: Call) -> bool:
         named = any(fnmatchcase(call.action, pattern) for pattern in self.actions)

@@ -8,7 +8,10 @@ import asyncio
 import hmac
 import os
 import random
+import signal
+import subprocess
 import threading
+import time
 from collections import Counter
 from urllib.parse import parse_qs
 
@@ -34,6 +37,7 @@ class Injector:
     def set(self, rules: Rules) -> None:
         with self._lock:
             self._rules = rules
+            self._since = time.monotonic()
             self._calls: Counter[Call] = Counter()
             self._fired: Counter[int] = Counter()
             self._seen: Counter[tuple[int, str, str]] = Counter()
@@ -49,8 +53,9 @@ class Injector:
             self._calls[call] += 1
             if call.caller == ROOT:
                 return None
+            seconds = time.monotonic() - self._since
             for place, rule in enumerate(self._rules.rules):
-                spared = call.presigned and not rule.kill
+                spared = not rule.holds(seconds) or (call.presigned and not rule.kill)
                 if not spared and rule.matches(call) and self._fires(place, rule, call):
                     self._fired[place] += 1
                     return rule
@@ -102,6 +107,10 @@ class FaultInjection:
             kill(call.caller)
             await self._app(request.scope, receive, send)
             return
+        if rule.pause:
+            pause(call.caller, rule.pause)
+            await self._app(request.scope, receive, send)
+            return
         if rule.carried_out:
             await self._app(request.scope, receive, _discard)
         else:
@@ -126,10 +135,24 @@ class FaultInjection:
 
 def kill(function: str) -> None:
     """Kill all processes of a function, named physically."""
-    for key, workers in list(lambda_runtime._workers.items()):
-        if key.split(":")[2] == function:
-            for process in [worker._proc for worker in workers if worker._proc]:
-                process.kill()
+    for process in _processes(function):
+        process.kill()
+
+
+def pause(function: str, seconds: float) -> None:
+    """Stop all processes of a function for a while, as a frozen environment would be."""
+    for process in _processes(function):
+        process.send_signal(signal.SIGSTOP)
+        threading.Timer(seconds, process.send_signal, [signal.SIGCONT]).start()
+
+
+def _processes(function: str) -> list["subprocess.Popen[bytes]"]:
+    return [
+        worker._proc
+        for key, workers in list(lambda_runtime._workers.items())
+        for worker in list(workers)
+        if key.split(":")[2] == function and worker._proc
+    ]
 
 
 def _call(request: Request) -> Call | None:

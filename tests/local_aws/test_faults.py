@@ -42,12 +42,28 @@ def test_a_call_that_fails_was_carried_out_or_not(faulty: Account, carried_out: 
     assert bool(faulty.item(key)) is carried_out
 
 
-def test_only_the_caller_and_the_actions_of_a_rule_are_fired(faulty: Account) -> None:
+def test_only_the_caller_and_the_actions_of_a_rule_fail(faulty: Account) -> None:
     hand = faulty.outputs["Hand"]
     faulty.aws.set_faults([rule(caller="*NarrowHand*"), Rule(actions=["s3:*"], caller=hand)])
     assert put(faulty, uuid4().hex)[0] is None
     faulty.aws.set_faults([rule(caller=hand)])
     assert put(faulty, uuid4().hex)[0] == "Unhandled"
+
+
+@pytest.mark.parametrize("window", [{"begins": 3600}, {"ends": 0}])
+def test_a_rule_fires_only_in_its_time(faulty: Account, window: dict[str, float]) -> None:
+    faulty.aws.set_faults([rule(**window)])
+    assert put(faulty, uuid4().hex)[0] is None
+    faulty.aws.set_faults([rule(begins=0, ends=3600)])
+    assert put(faulty, uuid4().hex)[0] == "Unhandled"
+
+
+def test_a_function_that_is_stopped_goes_on_where_it_was(faulty: Account) -> None:
+    key, began = uuid4().hex, time.monotonic()
+    faulty.aws.set_faults([Rule(actions=["dynamodb:PutItem"], pause=0.3)])
+    assert put(faulty, key) == (None, {"status": 200})
+    assert time.monotonic() - began > 0.3
+    assert faulty.item(key)
 
 
 def test_a_state_machine_is_a_caller_by_its_name(faulty: Account) -> None:
