@@ -121,6 +121,8 @@ def _state(task: Task) -> Iterator[str]:
         yield f"the vendor was asked {plural(task.polls, 'time')}"
     if task.inference_ms:
         yield f"the vendor needed {task.inference_ms / 1000:.1f} s"
+    if task.confidence:
+        yield f"the remover's confidence is {task.confidence}"
 
 
 def _cost(stack: Stack, task: Task) -> str:

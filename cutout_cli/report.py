@@ -118,8 +118,10 @@ def _steps(job: Job, task: Task) -> list[tuple[str, float, str]]:
     around = job.seconds - queued - submitted - waited
     if waited > inference:
         waited -= inference
-    else:  # in sync mode the submit waits for the remover
-        submitted -= inference
+    else:  # in sync mode the submit waits for the remover, and no longer than the vendor does
+        in_submit = min(inference, submitted)
+        submitted -= in_submit
+        waited -= inference - in_submit
     return [
         ("deliver", around, "upload and event before, download after"),
         ("queue", queued, "claimed in the ledger, checked by its bytes"),

@@ -20,6 +20,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FIELDS = {
     *("task_id", "key", "version_id", "status", "code", "reason", "created_at", "entered_at"),
     *("attempt", "polls", "prediction_id", "model", "submit_after", "inference_ms"),
+    "confidence",
     *("output_bucket", "output_key"),
 }
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from botocore.exceptions import ClientError
 
-from cutout.domain.errors import CutoutError
-from cutout.domain.tasks import OnUncertain, Status, Task
+from cutout.domain.tasks import Confidence, OnUncertain, Status, Task
 from cutout.domain.uploads import Upload
 from cutout_cli.errors import CannotFollow, WaitedTooLong, WouldOverwrite
 from cutout_cli.photos import Photo
@@ -38,12 +36,16 @@ class Job:
     task: Task | None = None
     finished_at: float | None = None
     saved_to: Path | None = None
-    confidence: str | None = None
     problem: str | None = None
 
     @property
     def status(self) -> str:
         return self.task.status.value if self.task else "uploaded"
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure the remover was, if it said so."""
+        return self.task.confidence if self.task else None
 
     @property
     def seconds(self) -> float:
@@ -113,7 +115,6 @@ class Follower:
     ) -> None:
         self._s3 = stack.client("s3")
         self._tasks = Tasks(stack)
-        self._vendor = stack.vendor if stack.is_local else None
         self._out = out
         self._timeout = timeout
         self._force = force
@@ -158,7 +159,6 @@ class Follower:
                 job.saved_to = self._save(task, self._out / job.photo.name)
         except (OSError, WouldOverwrite) as error:  # the others must not suffer for one
             job.problem = str(error)
-        job.confidence = self._confidence(task)
 
     def _save(self, task: Task, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -168,18 +168,6 @@ class Follower:
             raise WouldOverwrite(f"{shown(target)} has come there meanwhile; its PNG is {part}")
         part.replace(target)
         return target
-
-    def _confidence(self, task: Task) -> str | None:
-        """How sure the local remover was: it says so where its output is downloaded."""
-        if self._vendor is None or task.prediction_id is None:
-            return None
-        try:
-            output = self._vendor.result(task.prediction_id).outputs[0]
-            with httpx.stream("GET", output) as response:
-                level: str | None = response.headers.get("x-cutout-confidence-level")
-        except (CutoutError, IndexError, httpx.HTTPError, httpx.InvalidURL):
-            return None  # base64 has no headers; that a result is gone makes the PNG no worse
-        return level
 
 
 def _task_id(job: Job) -> str:

@@ -69,6 +69,7 @@ def test_metadata_and_tags_go_along_with_where_the_png_came_from(stack: StackCli
     assert head["Metadata"]["owner"] == "me"
     assert head["Metadata"]["cutout-task-id"] == upload.task_id
     assert head["Metadata"]["cutout-prediction-id"] == task.prediction_id
+    assert head["Metadata"]["cutout-confidence"] == task.confidence == "high"
     assert stack.s3.get_object_tagging(**place)["TagSet"] == [{"Key": "team", "Value": "cats"}]
 
 

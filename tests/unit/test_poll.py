@@ -20,7 +20,7 @@ from cutout.domain.errors import (
     TaskNotFound,
     TimedOut,
 )
-from cutout.domain.tasks import AttemptId, Status, Task
+from cutout.domain.tasks import AttemptId, Confidence, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
 from tests.support.images import encode, jpeg, noise, png
 from tests.support.world import (
@@ -182,6 +182,20 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
         "output_bucket": "cutouts",
         "output_key": "a b/ü+%.jpg.png",
     }
+
+
+def test_how_sure_the_remover_was_is_in_the_ledger_and_on_the_output(
+    world: World, task: Task
+) -> None:
+    sure = download(png(40, 30))
+    sure.headers["x-cutout-confidence-level"] = "medium"
+    world.answers = [completed(), sure]
+
+    world.poller().poll(task.task_id)
+
+    assert world.ledger.get(task.task_id).confidence is Confidence.MEDIUM
+    saved = world.s3.head_object(Bucket="cutouts", Key=task.output_key)
+    assert saved["Metadata"]["cutout-confidence"] == "medium"
 
 
 def test_a_completion_that_cannot_be_published_is_not_written_either(

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, Request, Response, UploadFile
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 
+from cutout.wavespeed.contract import CONFIDENCE
 from cutout_local.wavespeed.contract import (
     Envelope,
     Media,
@@ -101,13 +102,15 @@ _PNG: Responses = {
         "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
         "headers": {
             "x-cutout-confidence": {"schema": {"type": "number"}},
-            "x-cutout-confidence-level": {"schema": {"enum": ["high", "medium", "low"]}},
+            CONFIDENCE: {"schema": {"enum": ["high", "medium", "low"]}},
         },
     },
     302: {"description": "Only as a fault"},
 }
 
 
+# As a CDN, both tell the headers alone too.
+@router.head("/media/{upload_id}", include_in_schema=False)
 @router.get("/media/{upload_id}", response_class=FileResponse, responses={**_BINARY, **NOT_FOUND})
 async def download_upload(upload_id: str, backend: BackendDep) -> Response:
     """Send an uploaded file."""
@@ -115,6 +118,7 @@ async def download_upload(upload_id: str, backend: BackendDep) -> Response:
     return FileResponse(upload.path, media_type=upload.content_type)
 
 
+@router.head("/outputs/{task_id}.png", include_in_schema=False)
 @router.get(
     "/outputs/{task_id}.png",
     response_class=FileResponse,
@@ -136,7 +140,7 @@ def _confidence(task: Task) -> dict[str, str]:
     if outcome is None or outcome.confidence is None:
         return {}
     headers = {"x-cutout-confidence": f"{outcome.confidence:.3f}"}
-    return headers | ({"x-cutout-confidence-level": outcome.level} if outcome.level else {})
+    return headers | ({CONFIDENCE: outcome.level} if outcome.level else {})
 
 
 async def _faulty_output(fault: Fault, task: Task, request: Request) -> Response:

@@ -1,7 +1,6 @@
 """Poll a task: ask the vendor how it stands and save the output once it is there."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -25,7 +24,7 @@ from cutout.domain.images import MEGABYTE, MEGAPIXEL
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
 from cutout.domain.png import OpaqueCutouts, PngCheck
 from cutout.domain.schedule import Schedule
-from cutout.domain.tasks import Status, Task, TaskChanges
+from cutout.domain.tasks import Confidence, Status, Task, TaskChanges
 from cutout.observability import count_task, logger, measure_completed
 from cutout.settings import PollSettings
 from cutout.store.latencies import Latencies
@@ -104,33 +103,37 @@ class Poller:
         now = self.clock()
         try:
             self.locks.acquire(task, now, now + timedelta(seconds=self.settings.lock_seconds))
-            self._stream(task, prediction.outputs[0])
+            confidence = self._stream(task, prediction.outputs[0])
         except Superseded as error:
             return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
         inference_ms = round(prediction.timings.inference)
         # Published before it is written: a crash in between publishes twice, never not at all.
         self.events.publish(CutoutCompleted.of(task))
-        completed = self._end(task, Status.COMPLETED, inference_ms=inference_ms)
+        completed = self._end(
+            task, Status.COMPLETED, inference_ms=inference_ms, confidence=confidence
+        )
         measure_completed(completed)
         if inference_ms:
             self.latencies.remember(task, inference_ms)
         return completed
 
-    def _stream(self, task: Task, output: str) -> None:
-        """Save the output under the key that this task has locked."""
+    def _stream(self, task: Task, output: str) -> Confidence | None:
+        """Save the output under the key that this task has locked; how sure the remover was."""
         check = PngCheck(
             self.settings.max_output_megabytes * MEGABYTE,
             self.settings.max_megapixels * MEGAPIXEL,
             refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
         )
         try:
-            with closing(self.outputs.read(output)) as blocks:
-                self.storage.save_png(task, blocks, check)
+            with self.outputs.open(output) as found:
+                told = task.model_copy(update={"confidence": found.confidence})
+                self.storage.save_png(told, found.blocks, check)
         finally:
             self.locks.release(task)
         logger.info(
             "the output was saved", output_bytes=check.size, width=check.width, height=check.height
         )
+        return found.confidence
 
     def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
         ended = self.ledger.move(task, status, self.clock(), **changes)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cutout.domain.tasks import Status, Task, new_task
+from cutout.domain.tasks import Confidence, Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.main import app
@@ -110,6 +110,7 @@ class Fates:
     world: World
     by_key: dict[str, tuple[Status, str, str]] = field(default_factory=dict)
     output: bytes = field(default_factory=lambda: png(40, 30))
+    confidence: Confidence | None = None
 
     def arrived(self, upload: Upload) -> Task:
         """Do at once what the pipeline would do about an upload."""
@@ -132,7 +133,7 @@ class Fates:
         if status is Status.FAILED:
             return ledger.move(task, status, at, code=code, reason=reason)
         world.s3.put_object(Bucket="cutouts", Key=task.output_key, Body=self.output)
-        return ledger.move(task, status, at, inference_ms=2500)
+        return ledger.move(task, status, at, inference_ms=2500, confidence=self.confidence)
 
 
 @pytest.fixture

@@ -1,23 +1,24 @@
 """`cutout run` without its stack: what is told about photos, and what is never overwritten."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from cutout.domain.tasks import Status
+from cutout.domain.tasks import Confidence, Status, new_task
+from cutout_cli import report
+from cutout_cli.photos import Photo
 from cutout_cli.stacks import Stack
+from cutout_cli.uploads import Job
 from tests.support.images import jpeg
-from tests.support.world import answer
+from tests.support.world import MODEL, World
 from tests.unit.cli.conftest import Cutout, Fates
-
-PNG_URL = "https://vendor.test/outputs/p.png"
 
 
 @pytest.fixture
@@ -29,24 +30,8 @@ def photos(tmp_path: Path, cutout: Cutout) -> Path:
     return folder
 
 
-@pytest.fixture
-def confidence(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The headers under which the server gives its outputs out."""
-    headers: dict[str, str] = {}
-
-    @contextmanager
-    def stream(method: str, url: str) -> Iterator[httpx.Response]:
-        assert (method, str(httpx.URL(url))) == ("GET", PNG_URL)
-        yield httpx.Response(200, headers=headers)
-
-    monkeypatch.setattr("cutout_cli.uploads.httpx.stream", stream)
-    return headers
-
-
 @pytest.fixture(autouse=True)
-def local_stack(
-    stack: Stack, fates: Fates, confidence: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+def local_stack(stack: Stack, fates: Fates, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The stack that is started is the one in memory; what it was started with."""
     started: dict[str, Any] = {}
 
@@ -58,18 +43,7 @@ def local_stack(
 
     monkeypatch.setattr("cutout_cli.run.local_stack", start)
     monkeypatch.setattr("cutout_cli.run.local", lambda _environment: stack)
-    fates.world.answers = [completed(PNG_URL) for _ in range(20)]
     return started
-
-
-def completed(output: str) -> Callable[[httpx.Request], httpx.Response]:
-    """The vendor's answer about whatever prediction it is asked for."""
-
-    def answered(request: httpx.Request) -> httpx.Response:
-        prediction_id = request.url.path.split("/")[-2]
-        return answer(id=prediction_id, status="completed", outputs=[output])
-
-    return answered
 
 
 def test_each_photo_is_a_line_on_standard_output_whatever_its_length(
@@ -109,8 +83,8 @@ def test_every_kind_of_ending_is_in_the_summary_and_fails_the_run(
     )
 
 
-def test_a_low_confidence_is_told(cutout: Cutout, photos: Path, confidence: dict[str, str]) -> None:
-    confidence["x-cutout-confidence-level"] = "low"
+def test_a_low_confidence_is_told(cutout: Cutout, photos: Path, fates: Fates) -> None:
+    fates.confidence = Confidence.LOW
 
     done = cutout("run", "album/cat.jpg")
 
@@ -118,15 +92,8 @@ def test_a_low_confidence_is_told(cutout: Cutout, photos: Path, confidence: dict
     assert "confidence is low, so look at: album/cat.jpg" in done.stderr
 
 
-def test_an_output_in_base64_has_no_confidence_and_is_saved(
-    cutout: Cutout, photos: Path, fates: Fates
-) -> None:
-    fates.world.answers = [completed("iVBORw0KGgo" * 10_000)]
-
-    done = cutout("run", "album/cat.jpg", "-p", "Base64Output=true")
-
-    assert done.exit_code == 0
-    assert "confidence" not in done.stdout
+def test_without_a_confidence_none_is_told(cutout: Cutout, photos: Path) -> None:
+    assert "confidence" not in cutout("run", "album/cat.jpg").stdout
 
 
 def test_one_photo_is_told_step_by_step(cutout: Cutout, photos: Path) -> None:
@@ -136,10 +103,50 @@ def test_one_photo_is_told_step_by_step(cutout: Cutout, photos: Path) -> None:
         assert word in told
 
 
+@pytest.mark.parametrize(
+    ("submitted", "waited", "inference", "expected"),
+    [
+        (1, 9, 8, ("1.00", "8.00", "1.00")),
+        (4, 0.5, 3.5, ("0.50", "3.50", "0.50")),  # in sync mode the answer has the result
+        (90, 12, 100, ("0.00", "100.00", "2.00")),  # it came after the vendor's own wait
+    ],
+)
+def test_no_step_takes_less_than_no_time(
+    submitted: float,
+    waited: float,
+    inference: float,
+    expected: tuple[str, str, str],
+    world: World,
+    photos: Path,
+) -> None:
+    at = world.now
+    entered = {Status.QUEUED: at, Status.SUBMITTING: at}
+    entered[Status.PROCESSING] = at + timedelta(seconds=submitted)
+    entered[Status.COMPLETED] = entered[Status.PROCESSING] + timedelta(seconds=waited)
+    upload = world.upload(jpeg())
+    task = new_task(upload, "cutouts", "cat.png", MODEL, at, 30).model_copy(
+        update={
+            "status": Status.COMPLETED,
+            "entered_at": entered,
+            "inference_ms": inference * 1000,
+        }
+    )
+    photo = Photo(photos / "cat.jpg", "cat.jpg", "cat.png")
+    job = Job(photo, task.task_id, uploaded_at=0, task=task, finished_at=submitted + waited + 1)
+
+    table = report.steps(job)
+
+    assert table
+    steps, seconds = (list(column.cells) for column in table.columns[:2])
+    told = dict(zip(steps, seconds, strict=True))
+    assert (told["submit"], told["remove"], told["wait"]) == expected
+
+
 def test_json_is_an_object_a_photo(cutout: Cutout, photos: Path) -> None:
     (line,) = cutout("run", "album/cat.jpg", "--json").stdout.splitlines()
 
     told = json.loads(line)
+    assert told["confidence"] is None
     assert told["photo"] == "album/cat.jpg"
     assert (told["status"], told["code"], told["reason"]) == ("completed", None, None)
     assert (told["output_key"], told["inference_seconds"]) == ("cat.jpg.png", 2.5)

@@ -14,6 +14,7 @@ from cutout.domain.errors import (
     OutputGone,
     OutputUnavailable,
 )
+from cutout.domain.tasks import Confidence
 from cutout.wavespeed.outputs import BLOCK_BYTES, Outputs, resolve
 
 API = "https://api.wavespeed.test"
@@ -55,7 +56,8 @@ def download(
     host: Host, url: str = URL, addresses: Callable[[str, int], str] | None = None, api: str = API
 ) -> bytes:
     outputs = Outputs(api, httpx.MockTransport(host), addresses or Resolver(PUBLIC))
-    return b"".join(outputs.read(url))
+    with outputs.open(url) as output:
+        return b"".join(output.blocks)
 
 
 def redirect(location: str) -> httpx.Response:
@@ -73,7 +75,8 @@ def test_an_output_is_downloaded() -> None:
 def test_an_output_comes_in_blocks() -> None:
     picture = bytes(range(256)) * 4096
     outputs = Outputs(API, httpx.MockTransport(Host(found(picture))), Resolver(PUBLIC))
-    blocks = list(outputs.read(URL))
+    with outputs.open(URL) as output:
+        blocks = list(output.blocks)
     assert b"".join(blocks) == picture
     assert {len(block) for block in blocks} == {BLOCK_BYTES}
 
@@ -215,7 +218,8 @@ def test_a_host_that_is_not_found_may_be_found_later() -> None:
 def decoded(text: str) -> list[bytes]:
     """The blocks of an output that is no URL; nothing may be asked for."""
     host = Host()
-    blocks = list(Outputs(API, httpx.MockTransport(host), unresolved).read(text))
+    with Outputs(API, httpx.MockTransport(host), unresolved).open(text) as output:
+        blocks = list(output.blocks)
     assert host.requests == []
     return blocks
 
@@ -287,10 +291,10 @@ def test_a_host_is_named_without_what_could_be_a_secret() -> None:
 
 
 def test_base64_that_breaks_late_is_a_bad_output_midway() -> None:
-    blocks = Outputs(API).read(base64.b64encode(bytes(BLOCK_BYTES)).decode() + "?")
-    assert len(next(blocks)) > 0
-    with pytest.raises(BadOutput):
-        list(blocks)
+    with Outputs(API).open(base64.b64encode(bytes(BLOCK_BYTES)).decode() + "?") as output:
+        assert len(next(output.blocks)) > 0
+        with pytest.raises(BadOutput):
+            list(output.blocks)
 
 
 @pytest.mark.parametrize("nothing", ["", "data:image/png;base64,"])
@@ -451,10 +455,10 @@ def test_a_body_that_stops_short_may_come_whole_later(error: Exception) -> None:
     outputs = Outputs(
         API, httpx.MockTransport(lambda _: httpx.Response(200, stream=body)), Resolver(PUBLIC)
     )
-    blocks = outputs.read(URL)
-    assert len(next(blocks)) == BLOCK_BYTES
-    with pytest.raises(OutputUnavailable, match=type(error).__name__):
-        next(blocks)
+    with outputs.open(URL) as output:
+        assert len(next(output.blocks)) == BLOCK_BYTES
+        with pytest.raises(OutputUnavailable, match=type(error).__name__):
+            next(output.blocks)
     assert body.closed
 
 
@@ -475,10 +479,17 @@ def test_an_unasked_compression_is_not_undone() -> None:
     assert download(Host(reply)) == packed
 
 
-def test_nothing_is_downloaded_before_it_is_asked_for() -> None:
-    host = Host(found())
-    Outputs(API, httpx.MockTransport(host), Resolver(PUBLIC)).read(URL)
-    assert host.requests == []
+@pytest.mark.parametrize(
+    ("said", "heard"), [("low", Confidence.LOW), ("99 %", None), ("", None), (None, None)]
+)
+def test_an_output_says_how_sure_its_remover_was(
+    said: str | None, heard: Confidence | None
+) -> None:
+    headers = {"x-cutout-confidence-level": said} if said is not None else {}
+    reply = httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"png"))
+    outputs = Outputs(API, httpx.MockTransport(Host(reply)), Resolver(PUBLIC))
+    with outputs.open(URL) as output:
+        assert output.confidence is heard
 
 
 # ------------------------------------------------------------------ resolve

@@ -61,6 +61,14 @@ async def test_the_output_is_a_png_with_its_length_and_confidence(api: Api) -> N
     assert answer.headers["x-cutout-confidence-level"] == "high"
 
 
+async def test_the_headers_of_an_output_can_be_had_alone(api: Api) -> None:
+    url = (await api.run())["outputs"][0]
+    answer = await api.client.head(url, headers={"authorization": ""})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(PNG))
+    assert answer.headers["x-cutout-confidence-level"] == "high"
+
+
 async def test_an_engine_without_a_score_sends_no_confidence(api: Api) -> None:
     api.remover.outcome = Outcome(inference_ms=1, confidence=None, level=None)
     answer = await api.client.get((await api.run())["outputs"][0])

@@ -13,6 +13,7 @@ def lineage(task: Task) -> dict[str, str]:
         "cutout-task-id": task.task_id,
         "cutout-prediction-id": task.prediction_id,
         "cutout-model": task.model,
+        "cutout-confidence": task.confidence,
         "cutout-source-bucket": task.bucket,
         "cutout-source-version": task.version_id,
         "cutout-source-key": task.key,

@@ -43,6 +43,14 @@ class OnUncertain(StrEnum):
     RESUBMIT = "resubmit"
 
 
+class Confidence(StrEnum):
+    """How sure a remover is that it found the subject."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
 # From queued to processing goes a retry whose result the vendor has.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED, Status.PROCESSING}),
@@ -132,6 +140,7 @@ class Task(ObjectRevision):
     called_back_at: datetime | None = None
     task_token: str | None = Field(default=None, description="Wakes the wait loop.")
     inference_ms: int | None = None
+    confidence: Confidence | None = Field(default=None, description="None: the vendor gave none.")
     polls: int = 0
     code: str | None = None
     reason: str | None = None
@@ -185,6 +194,7 @@ class TaskChanges(TypedDict, total=False):
     called_back_at: datetime | None
     task_token: str | None
     inference_ms: int
+    confidence: Confidence | None
     code: str | None
     reason: str | None
 

@@ -30,6 +30,8 @@ from cutout.wavespeed.texts import scrubbed
 WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
 WEBHOOK_SIGNATURE = "webhook-signature"
+# The local server's own, of an output: high, medium or low.
+CONFIDENCE = "x-cutout-confidence-level"
 
 
 class PredictionStatus(StrEnum):

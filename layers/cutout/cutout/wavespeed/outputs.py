@@ -9,12 +9,16 @@ import base64
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 
 from cutout.domain.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
+from cutout.domain.tasks import Confidence
+from cutout.wavespeed.contract import CONFIDENCE
 from cutout.wavespeed.texts import scrubbed
 
 BLOCK_BYTES = 256 * 1024
@@ -73,6 +77,17 @@ class _PublicHosts(httpx.BaseTransport):
         return address
 
 
+@dataclass(frozen=True)
+class Output:
+    """What is downloaded, in blocks of at most `BLOCK_BYTES`, and how sure the remover was of it.
+
+    Only the local server says how sure. The blocks raise what `Outputs.open` raises.
+    """
+
+    blocks: Iterator[bytes]
+    confidence: Confidence | None = None
+
+
 class Outputs:
     """Downloads outputs of the API at `base_url`."""
 
@@ -92,28 +107,44 @@ class Outputs:
             trust_env=False,  # a proxy from the environment would bypass the address check
         )
 
-    def read(self, output: str) -> Generator[bytes]:
-        """The output's bytes in blocks of at most `BLOCK_BYTES`; it is a URL, or base64.
+    @contextmanager
+    def open(self, output: str) -> Iterator[Output]:
+        """Download an output; it is a URL, or base64.
 
-        Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`, also midway.
+        Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`.
         """
         output = output.strip()
-        yield from self._download(output) if _IS_URL.match(output) else _decoded(output)
-
-    def _download(self, url: str) -> Generator[bytes]:
-        try:
-            with self._http.stream("GET", url) as response:
-                _check_status(response)
-                yield from response.iter_raw(BLOCK_BYTES)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-            raise BadOutput(f"the output's URL is invalid ({type(error).__name__})") from error
-        except httpx.HTTPError as error:
-            raise OutputUnavailable(
-                f"the output could not be downloaded ({type(error).__name__})"
-            ) from error
+        if not _IS_URL.match(output):
+            yield Output(_decoded(output))
+            return
+        with _translated_errors(), self._http.stream("GET", output) as response:
+            _check_status(response)
+            yield Output(_blocks(response), _confidence(response))
 
 
-def _decoded(text: str) -> Generator[bytes]:
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        raise BadOutput(f"the output's URL is invalid ({type(error).__name__})") from error
+    except httpx.HTTPError as error:
+        raise OutputUnavailable(
+            f"the output could not be downloaded ({type(error).__name__})"
+        ) from error
+
+
+def _blocks(response: httpx.Response) -> Iterator[bytes]:
+    with _translated_errors():
+        yield from response.iter_raw(BLOCK_BYTES)
+
+
+def _confidence(response: httpx.Response) -> Confidence | None:
+    level = response.headers.get(CONFIDENCE)
+    return Confidence(level) if level in set(Confidence) else None
+
+
+def _decoded(text: str) -> Iterator[bytes]:
     """Bare base64 as the vendor sends it; a `data:` prefix and line breaks are tolerated."""
     prefix = _DATA_URL.match(text)
     start = prefix.end() if prefix else 0
