@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -297,6 +298,56 @@ def test_a_refund_after_midnight_gives_the_new_day_nothing(world: World) -> None
     money.refund(yesterday)
 
     assert spent(world) == 10_000
+
+
+@pytest.mark.parametrize("pictures_before", [0, 1])
+def test_a_charge_that_was_carried_out_and_answered_with_an_error_counts_once(
+    world: World, pictures_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 sends it again by itself."""
+    money = governor(world.table, 0, "0.05")
+    for _ in range(pictures_before):
+        money.charge(usd(), NOW)
+    repeated = carry_out_twice(world, monkeypatch)
+
+    charge = money.charge(usd(), NOW)
+    assert spent(world) == (pictures_before + 1) * 10_000
+
+    money.refund(charge)
+    assert spent(world) == pictures_before * 10_000
+    assert repeated.count == 2
+
+
+def test_a_repeated_charge_of_the_last_of_the_budget_is_ones_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    money = governor(world.table, 0, "0.02")
+    money.charge(usd(), NOW)
+    carry_out_twice(world, monkeypatch)
+
+    assert money.charge(usd(), NOW).price == 10_000
+
+    with pytest.raises(OverBudget):
+        money.charge(usd(), NOW)
+
+
+class Repeated:
+    """Counts the writes that were carried out before they were sent again."""
+
+    count = 0
+
+
+def carry_out_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> Repeated:
+    repeated, once = Repeated(), world.dynamodb.update_item
+
+    def update_item(**asked: Any) -> Any:
+        with contextlib.suppress(world.dynamodb.exceptions.ConditionalCheckFailedException):
+            once(**asked)
+            repeated.count += 1
+        return once(**asked)
+
+    monkeypatch.setattr(world.dynamodb, "update_item", update_item)
+    return repeated
 
 
 def test_without_a_budget_nobody_asks_for_the_price(world: World) -> None:

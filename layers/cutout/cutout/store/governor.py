@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Any
+from uuid import uuid4
 
 from cutout.domain.errors import ConditionFailed, OverBudget
 from cutout.store.table import Item, Table
@@ -27,6 +28,8 @@ AHEAD = timedelta(minutes=2)
 SLOW_FOR = timedelta(minutes=10)
 # Without a clock that renews it, a backlog is forgotten, and newcomers take slots again.
 _BACKLOG_FOR = timedelta(minutes=5)
+# Of a charge or refund: this very write was not carried out yet, as far as the last one tells.
+_UNWRITTEN = "(attribute_not_exists(write_id) OR write_id <> :write_id)"
 _MICROSECOND = timedelta(microseconds=1)
 _MILLION = 1_000_000
 
@@ -144,11 +147,15 @@ class Governor:
             return Charge(_day(now), 0)
         charge, budget = Charge(_day(now), _micros(price())), _micros(daily_budget)
         if charge.price <= budget:
+            write_id = uuid4().hex
             # The first of a day begins the day; should two be first, the second just spends.
+            # A write that was carried out and answered with an error is repeated by boto3: its
+            # repetition changes nothing, and the item tells whose it was.
             if (
-                self._spend(charge, budget)
-                or self._begin_day(charge)
-                or self._spend(charge, budget)
+                self._spend(charge, budget, write_id)
+                or self._begin_day(charge, write_id)
+                or self._spend(charge, budget, write_id)
+                or self._item().get("write_id") == write_id
             ):
                 return charge
             why = "is spent; submits resume at 00:00 UTC"
@@ -161,19 +168,27 @@ class Governor:
     def refund(self, charge: Charge) -> None:
         """Give back what was charged for an image that was not accepted."""
         if charge.price:
-            values = {":day": charge.day, ":price": charge.price}
-            condition = "spent_on = :day AND spent >= :price"
-            self._try("SET spent = spent - :price REMOVE spent_out_on", condition, values)
+            values = {":price": charge.price, ":day": charge.day, ":write_id": uuid4().hex}
+            condition = f"spent_on = :day AND spent >= :price AND {_UNWRITTEN}"
+            change = "SET spent = spent - :price, write_id = :write_id REMOVE spent_out_on"
+            self._try(change, condition, values)
 
-    def _spend(self, charge: Charge, budget: int) -> bool:
-        values = {":price": charge.price, ":room": budget - charge.price, ":day": charge.day}
-        condition = "spent_on = :day AND spent <= :room"
-        return self._try("SET spent = spent + :price", condition, values) is not None
+    def _spend(self, charge: Charge, budget: int, write_id: str) -> bool:
+        values = {
+            ":price": charge.price,
+            ":room": budget - charge.price,
+            ":day": charge.day,
+            ":write_id": write_id,
+        }
+        condition = f"spent_on = :day AND spent <= :room AND {_UNWRITTEN}"
+        change = "SET spent = spent + :price, write_id = :write_id"
+        return self._try(change, condition, values) is not None
 
-    def _begin_day(self, charge: Charge) -> bool:
-        values = {":price": charge.price, ":day": charge.day}
+    def _begin_day(self, charge: Charge, write_id: str) -> bool:
+        values = {":price": charge.price, ":day": charge.day, ":write_id": write_id}
         condition = "attribute_not_exists(spent_on) OR spent_on < :day"
-        return self._try("SET spent = :price, spent_on = :day", condition, values) is not None
+        change = "SET spent = :price, spent_on = :day, write_id = :write_id"
+        return self._try(change, condition, values) is not None
 
     def _next_slot(self, now: datetime, step: int) -> datetime | None:
         """Move `next_slot` on by one, by additions that DynamoDB does without contention."""
