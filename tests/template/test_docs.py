@@ -6,11 +6,11 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from cutout.domain.errors import CutoutError, Failed, NotNow, Rejected
+from cutout.domain.errors import CutoutError, Failed, MetadataRefused, NotNow, Rejected
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-ONLY_CAUGHT = {Failed, NotNow, Rejected}
+ONLY_CAUGHT = {Failed, MetadataRefused, NotNow, Rejected}
 AWS_NAMES = {"PutEvents", "StartExecution", "TasksWaiting"}
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 

@@ -2,9 +2,11 @@ import base64
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from cutout.aws.events import EventBus
 from cutout.domain.errors import (
@@ -196,6 +198,35 @@ def test_how_sure_the_remover_was_is_in_the_ledger_and_on_the_output(
     assert world.ledger.get(task.task_id).confidence is Confidence.MEDIUM
     saved = world.s3.head_object(Bucket="cutouts", Key=task.output_key)
     assert saved["Metadata"]["cutout-confidence"] == "medium"
+
+
+def test_a_paid_picture_is_saved_although_the_bucket_refuses_its_tags(
+    world: World, task: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    team: Any = {"TagSet": [{"Key": "team", "Value": "a"}]}
+    world.s3.put_object_tagging(Bucket="uploads", Key=task.key, Tagging=team)
+    refused_puts: list[str] = []
+    denied: Any = {"HTTPStatusCode": 403}
+
+    def refuse_tags(params: Any, **_: Any) -> None:
+        if "Tagging" in params:
+            refused_puts.append(params["Key"])
+            raise ClientError(
+                {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": denied}, "Put"
+            )
+
+    world.s3.meta.events.register("provide-client-params.s3.PutObject", refuse_tags)
+    picture = png(40, 30)
+    world.answers = [completed(), download(picture), download(picture)]
+
+    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+
+    assert refused_puts == [task.output_key]
+    saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)
+    assert saved["Body"].read() == picture
+    assert "TagCount" not in saved
+    assert "saved without the metadata and tags of its source" in caplog.text
+    assert [event["detail-type"] for event in world.published()] == ["Cutout Completed"]
 
 
 def test_a_completion_that_cannot_be_published_is_not_written_either(

@@ -10,6 +10,7 @@ from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import (
     CutoutError,
+    MetadataRefused,
     NotNow,
     OutputBusy,
     OutputUnavailable,
@@ -119,17 +120,22 @@ class Poller:
 
     def _stream(self, task: Task, output: str) -> Confidence | None:
         """Save the output under the key that this task has locked; how sure the remover was."""
+        try:
+            return self._save_png(task, output)
+        except MetadataRefused:
+            return self._save_png(task, output, carry_over=False)
+        finally:
+            self.locks.release(task)
+
+    def _save_png(self, task: Task, output: str, *, carry_over: bool = True) -> Confidence | None:
         check = PngCheck(
             self.settings.max_output_megabytes * MEGABYTE,
             self.settings.max_megapixels * MEGAPIXEL,
             refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
         )
-        try:
-            with self.outputs.open(output) as found:
-                told = task.model_copy(update={"confidence": found.confidence})
-                self.storage.save_png(told, found.blocks, check)
-        finally:
-            self.locks.release(task)
+        with self.outputs.open(output) as found:
+            told = task.model_copy(update={"confidence": found.confidence})
+            self.storage.save_png(told, found.blocks, check, carry_over=carry_over)
         logger.info(
             "the output was saved", output_bytes=check.size, width=check.width, height=check.height
         )

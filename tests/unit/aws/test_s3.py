@@ -8,13 +8,14 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.config import Config
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from PIL import Image
 
 from cutout.aws.clients import S3_CONFIG
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import (
     BadOutput,
+    MetadataRefused,
     OutputUnavailable,
     ServiceError,
     SourceGone,
@@ -225,8 +226,14 @@ def in_blocks(data: bytes, size: int = 100_000) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def save(storage: Storage, task: Task, blocks: Iterator[bytes], max_bytes: int = PLENTY) -> None:
-    storage.save_png(task, blocks, PngCheck(max_bytes, 10**9))
+def save(
+    storage: Storage,
+    task: Task,
+    blocks: Iterator[bytes],
+    max_bytes: int = PLENTY,
+    **options: bool,
+) -> None:
+    storage.save_png(task, blocks, PngCheck(max_bytes, 10**9), **options)
 
 
 def saved(s3: "S3Client", task: Task) -> bytes:
@@ -353,6 +360,53 @@ def test_a_png_is_saved_without_what_may_not_be_read(
     tags = s3.get_object_tagging(Bucket=OUTPUT, Key=task.output_key)["TagSet"]
     assert ("author" in metadata, bool(tags)) == (what == "tags", what == "metadata")
     assert f"saved without the {what} of its source" in caplog.text
+
+
+@pytest.mark.parametrize("picture", [PNG, LARGE_PNG], ids=["small", "large"])
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidTag", "MetadataTooLarge"])
+def test_what_s3_refuses_with_the_sources_metadata_and_tags_it_may_take_without(
+    s3: "S3Client", storage: Storage, picture: bytes, code: str
+) -> None:
+    task = make_task(put(s3, b"source", Metadata={"author": "Ada"}, Tagging="team=a"))
+    for call in ("PutObject", "CreateMultipartUpload"):
+        s3.meta.events.register(f"provide-client-params.s3.{call}", refusing_tags(code))
+    with pytest.raises(MetadataRefused, match=f"failed to save the output of task {task.task_id}"):
+        save(storage, task, in_blocks(picture))
+    assert "Contents" not in s3.list_objects_v2(Bucket=OUTPUT)
+    save(storage, task, in_blocks(picture), carry_over=False)
+    assert saved(s3, task) == picture
+    metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
+    assert (metadata["cutout-task-id"], "author" in metadata) == (task.task_id, False)
+
+
+def test_a_bucket_that_takes_nothing_is_trouble_of_the_service(
+    s3: "S3Client", storage: Storage
+) -> None:
+    task = make_task(put(s3, b"source"))
+    s3.meta.events.register_first("before-send.s3.PutObject", denied)
+    with pytest.raises(ServiceError) as raised:
+        save(storage, task, in_blocks(PNG), carry_over=False)
+    assert raised.type is ServiceError
+
+
+def test_without_its_sources_metadata_a_png_is_not_saved_for_a_source_that_was_replaced(
+    s3: "S3Client", storage: Storage
+) -> None:
+    upload = put_without_version(s3, b"source")
+    put_without_version(s3, b"another")
+    with pytest.raises(Superseded):
+        save(storage, make_task(upload), in_blocks(PNG), carry_over=False)
+
+
+def refusing_tags(code: str) -> Any:
+    """S3 as it answers requests that have tags."""
+    status: Any = {"HTTPStatusCode": 403 if code == "AccessDenied" else 400}
+
+    def refuse(params: Any, **_: Any) -> None:
+        if "Tagging" in params:
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": status}, "PutObject")
+
+    return refuse
 
 
 def test_metadata_that_no_header_takes_is_left_out(

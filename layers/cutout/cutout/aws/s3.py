@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutout.domain.errors import ServiceError, SourceGone, Superseded
+from cutout.domain.errors import MetadataRefused, ServiceError, SourceGone, Superseded
 from cutout.domain.lineage import lineage, with_lineage
 from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
@@ -24,6 +24,7 @@ _RANGE_BYTES = 64 * 1024
 # One part in memory at a time: the whole transfer stays near 16 MiB however large the PNG.
 _ONE_PART_AT_A_TIME = TransferConfig(use_threads=False, multipart_chunksize=8 * 1024 * 1024)
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "PreconditionFailed", "412"}
+_UNFIT = {"InvalidTag", "MetadataTooLarge"}
 
 
 class Storage:
@@ -52,27 +53,42 @@ class Storage:
             ExpiresIn=seconds,
         )
 
-    def save_png(self, task: Task, blocks: Iterator[bytes], check: PngCheck) -> None:
+    def save_png(
+        self, task: Task, blocks: Iterator[bytes], check: PngCheck, *, carry_over: bool = True
+    ) -> None:
         """Stream a PNG to the task's output key; nothing appears there unless `check` passes.
 
-        Errors of `blocks` and of `check` pass through, after the multipart upload is aborted.
-        Raises `Superseded` if the source was replaced since it was announced, so that nobody knows
-        which of the two the vendor was given.
+        The source's metadata and tags go with it, if `carry_over` says so. Raises `MetadataRefused`
+        if S3 refuses it with them. Errors of `blocks` and of `check` pass through, after the
+        multipart upload is aborted. Raises `Superseded` if the source was replaced since it was
+        announced, so that nobody knows which of the two the vendor was given.
         """
+        failed = f"S3 failed to save the output of task {task.task_id}"
         try:
             self._client.upload_fileobj(
                 io.BufferedReader(_CheckedStream(blocks, check)),
                 task.output_bucket,
                 task.output_key,
-                ExtraArgs={"ContentType": "image/png", **self._carried_over(task)},
+                ExtraArgs={"ContentType": "image/png", **self._metadata(task, carry_over)},
                 Config=_ONE_PART_AT_A_TIME,
             )
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"S3 failed to save the output of task {task.task_id}") from error
+        except ClientError as error:
+            if carry_over and (_is_refused(error) or _code(error) in _UNFIT):
+                _say_lost("metadata and tags", error)
+                raise MetadataRefused(failed) from error
+            raise ServiceError(failed) from error
+        except BotoCoreError as error:
+            raise ServiceError(failed) from error
 
-    def _carried_over(self, task: Task) -> dict[str, Any]:
-        """The source's metadata and tags, as far as they can be had: the result is paid."""
-        metadata = with_lineage(_ascii(self._source(task)), lineage(task))
+    def _metadata(self, task: Task, carry_over: bool) -> dict[str, Any]:
+        """The lineage, with the source's metadata and tags as far as they can be had.
+
+        What can not be had is left out: the result is paid.
+        """
+        users = _ascii(self._source(task))
+        if not carry_over:
+            return {"Metadata": with_lineage({}, lineage(task))}
+        metadata = with_lineage(users, lineage(task))
         tags = {name: value for name, value in self._tags(task).items() if _is_users(name)}
         return {"Metadata": metadata} | ({"Tagging": urlencode(tags)} if tags else {})
 
@@ -100,8 +116,12 @@ class Storage:
         return {tag["Key"]: tag["Value"] for tag in found}
 
 
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
+
+
 def _is_gone(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in _GONE
+    return _code(error) in _GONE
 
 
 def _is_refused(error: ClientError) -> bool:
@@ -110,8 +130,7 @@ def _is_refused(error: ClientError) -> bool:
 
 
 def _say_lost(what: str, error: ClientError) -> None:
-    code = error.response["Error"]["Code"]
-    logger.warning(f"the output is saved without the {what} of its source", code=code)
+    logger.warning(f"the output is saved without the {what} of its source", code=_code(error))
 
 
 def _ascii(metadata: dict[str, str]) -> dict[str, str]:

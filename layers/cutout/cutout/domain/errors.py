@@ -40,6 +40,7 @@ CutoutError
 ├── IllegalTransition
 ├── TaskNotFound
 └── ServiceError            an AWS service answered with an error; trying again may help
+    └── MetadataRefused     S3 would not save an output with its source's metadata and tags
 
 The snake-case name of a class is its code in the ledger, and the class name is what the state
 machine sees as `Error`.
@@ -230,3 +231,7 @@ class TaskNotFound(CutoutError):
 
 class ServiceError(CutoutError):
     """An AWS service answered with an error that this project gives no meaning."""
+
+
+class MetadataRefused(ServiceError):
+    """S3 refused an output with the metadata and tags of its source; without, it may take it."""
