@@ -8,13 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from cutout.domain.errors import CutoutError
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import OnUncertain, Status, Task
 from cutout_cli.advice import advice
 from cutout_cli.stacks import Stack
 from cutout_cli.text import plural, shown, when
 
 _BAD_ENDS = {"ExecutionFailed": "failed", "ExecutionTimedOut": "timed out"}
 _BAD_ENDS["ExecutionAborted"] = "was stopped"
+_WHEN_DUE = {
+    OnUncertain.HOLD: "it waits for a callback or for a person; OnUncertain is hold",
+    OnUncertain.SETTLE: "the vendor's history is looked into at {}, unless a callback comes before",
+    OnUncertain.RESUBMIT: "it is sent again at {}, unless a callback comes before",
+}
 _FAILURES = {"TaskFailed", "TaskTimedOut", "LambdaFunctionFailed", "LambdaFunctionTimedOut"}
 
 
@@ -47,7 +52,7 @@ class Story:
 def story(stack: Stack, task: Task) -> Story:
     """Everything that is known about a task."""
     steps = [*_from_ledger(task), *_from_executions(stack, task)]
-    now = [*_state(task), _cost(stack, task), *_vendor(stack, task)]
+    now = [*_state(stack, task), _cost(stack, task), *_vendor(stack, task)]
     if todo := advice(task.code, shlex.quote(task.key), stack.options):
         now.append(f"what to do: {todo}")
     return Story(task, sorted(steps, key=lambda step: step.at), now)
@@ -113,10 +118,13 @@ def _cause(cause: str) -> str:
         return cause
 
 
-def _state(task: Task) -> Iterator[str]:
+def _state(stack: Stack, task: Task) -> Iterator[str]:
     if task.status.open and task.reason:
         until = f", until {when(task.submit_after)}" if task.submit_after else ""
         yield f"it waits{until}: {task.reason} ({task.code})"
+    if task.status is Status.UNCERTAIN and task.due_at:
+        policy = OnUncertain(stack.parameters["OnUncertain"])
+        yield _WHEN_DUE[policy].format(when(task.due_at))
     if task.polls:
         yield f"the vendor was asked {plural(task.polls, 'time')}"
     if task.inference_ms:

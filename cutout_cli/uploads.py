@@ -119,7 +119,7 @@ class Follower:
         self._timeout = timeout
         self._force = force
         self._every = LOOK_EVERY_LOCAL if stack.is_local else LOOK_EVERY_AWS
-        self._holds = stack.parameters.get("OnUncertain") != OnUncertain.RESUBMIT
+        self._holds = stack.parameters.get("OnUncertain") == OnUncertain.HOLD
 
     def follow(
         self, jobs: list[Job], pause: Callable[[float], None] = time.sleep

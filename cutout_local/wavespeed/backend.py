@@ -1,5 +1,6 @@
 """The server's parts, wired together once for each application."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -8,7 +9,7 @@ from cutout.wavespeed.contract import PredictionStatus, SubmitRequest
 from cutout_local.wavespeed.account import Account
 from cutout_local.wavespeed.contract import MODEL_NOT_FOUND
 from cutout_local.wavespeed.errors import BadRequest, NotFound
-from cutout_local.wavespeed.faults import Faults, RequestedFaults
+from cutout_local.wavespeed.faults import Fault, Faults, RequestedFaults
 from cutout_local.wavespeed.media import Fetcher, Resolve, is_web_url, web_client
 from cutout_local.wavespeed.pool import CutOut
 from cutout_local.wavespeed.runner import Background, Runner
@@ -72,12 +73,14 @@ class Backend:
         now = self._clock()
         self.account.charge(model.price, self._runner.open_tasks, now)
         task_id = new_id()
+        late = self.faults.fires(Fault.HISTORY_LATE, request.image, asked)
         task = Task(
             id=task_id,
             model=model.id,
             request=request,
             price=model.price,
             created_at=now,
+            listed_at=now + timedelta(seconds=late or 0),
             base_url=base_url,
             output=self._storage.path(f"{task_id}.png"),
             webhook=webhook,

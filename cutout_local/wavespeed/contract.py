@@ -3,11 +3,11 @@
 Source: https://wavespeed.ai/docs
 """
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
-from cutout.wavespeed.contract import Moment, Prediction, PredictionStatus, or_empty
+from cutout.wavespeed.contract import Moment
 
 INSUFFICIENT_CREDITS = "Insufficient credits. Please top up your account to continue."
 CONCURRENCY_LIMIT = "You have reached your concurrency limit"
@@ -53,25 +53,6 @@ class BareError(BaseModel):
     """The other known body of a refusal: a webhook asked for together with base64 output."""
 
     error: str
-
-
-class HistoryRequest(BaseModel):
-    """Which predictions of the last seven days to list, newest first."""
-
-    page: int = Field(default=1, ge=1)
-    page_size: int = Field(default=20, ge=1, le=100)
-    model: str | None = None
-    status: PredictionStatus | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-
-
-class History(BaseModel):
-    """One page of predictions; they carry no input and no caller's reference."""
-
-    page: int
-    total: int | None = None
-    items: Annotated[list[Prediction], BeforeValidator(or_empty)] = Field(default_factory=list)
 
 
 class DeleteRequest(BaseModel):

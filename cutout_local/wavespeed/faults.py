@@ -71,6 +71,7 @@ class Fault(StrEnum):
     RESULT_SERVER_ERROR = "result-server-error", "500"
     RESULT_BAD_GATEWAY = "result-bad-gateway", "502 in HTML"
     RESULT_OF_ANOTHER = "result-of-another", "that of another task, if one has ended"
+    HISTORY_LATE = "history-late", "the history lists the task only after `seconds`"
     OUTPUT_EXPIRED = "output-expired", "404"
     OUTPUT_TRUNCATED = "output-truncated", "the connection breaks off in the middle"
     OUTPUT_INCOMPLETE = "output-incomplete", "a whole answer that holds half the PNG"
@@ -89,7 +90,7 @@ class Fault(StrEnum):
 
     @property
     def area(self) -> str:
-        """Where it acts: `submit`, `task`, `result`, `output` or `webhook`."""
+        """Where it acts: `submit`, `task`, `result`, `history`, `output` or `webhook`."""
         return self.partition("-")[0]
 
 

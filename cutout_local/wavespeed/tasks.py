@@ -9,8 +9,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from cutout.wavespeed.contract import Links, Prediction, PredictionStatus, SubmitRequest, Timings
-from cutout_local.wavespeed.contract import History, HistoryRequest
+from cutout.wavespeed.contract import (
+    History,
+    HistoryRequest,
+    Links,
+    Prediction,
+    PredictionStatus,
+    SubmitRequest,
+    Timings,
+)
 from cutout_local.wavespeed.errors import PredictionNotFound
 from cutout_local.wavespeed.faults import RequestedFaults
 from cutout_local.wavespeed.worker import Outcome
@@ -25,13 +32,17 @@ def utc_now() -> datetime:
 
 @dataclass(eq=False)
 class Task:
-    """One accepted submit. `base_url` is the server's address as the submitter wrote it."""
+    """One accepted submit. `base_url` is the server's address as the submitter wrote it.
+
+    The history has it from `listed_at` on.
+    """
 
     id: str
     model: str
     request: SubmitRequest
     price: Decimal
     created_at: datetime
+    listed_at: datetime
     base_url: str
     output: Path
     webhook: str | None = None
@@ -118,11 +129,15 @@ class Tasks:
 
     def history(self, request: HistoryRequest) -> History:
         """One page of the tasks that can still be asked for, newest first."""
-        found = [t for t in self._tasks.values() if self._visible(t) and _matches(t, request)]
+        listed = [t for t in self._tasks.values() if self._visible(t) and self._is_listed(t)]
+        found = [task for task in listed if _matches(task, request)]
         start = (request.page - 1) * request.page_size
         page = found[::-1][start : start + request.page_size]
         items = [task.prediction(task.output_urls) for task in page]
         return History(page=request.page, total=len(found), items=items)
+
+    def _is_listed(self, task: Task) -> bool:
+        return task.listed_at <= self._clock()
 
     def delete(self, ids: list[str]) -> list[Task]:
         """Hide tasks that have ended; return those that were there to be hidden."""

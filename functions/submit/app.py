@@ -27,6 +27,7 @@ from cutout.domain.schedule import Schedule
 from cutout.observability import logger
 from cutout.retry import Retrier
 from cutout.settings import SubmitSettings
+from cutout.settle import Settler
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -63,6 +64,7 @@ def submitter() -> Submitter:
         queue=upload_queue(),
         wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
         closer=Closer(ledger, EventBus(client("events"), env.event_bus), utc_now),
+        settler=Settler(ledger, wavespeed, env.key_is_dedicated),
         clock=utc_now,
     )
 

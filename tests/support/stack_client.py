@@ -116,6 +116,15 @@ class StackClient:
         """Kill the processes of a function of the template, as a crash would."""
         self.aws.kill(self.local.physical_name(function))
 
+    def change_environment(self, function: str, changes: dict[str, str]) -> None:
+        """Give a function of the template other variables."""
+        functions, name = self.aws.client("lambda"), self.local.physical_name(function)
+        before = functions.get_function_configuration(FunctionName=name)["Environment"]
+        variables = {**before["Variables"], **changes}
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables}
+        )
+
     def execution_arn(self, task: Task) -> str:
         machine = self.env["STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
         return f"{machine}:{task.execution_name}"

@@ -25,6 +25,7 @@ from cutout.domain.uploads import Upload
 from cutout.poll import Poller
 from cutout.retry import Retrier
 from cutout.settings import ClockSettings, PollSettings, SubmitSettings
+from cutout.settle import Settler
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -107,6 +108,7 @@ class Pipeline:
             "webhook_fallback_seconds": 60,
             "on_uncertain": "hold",
             "uncertain_grace_seconds": 600,
+            "key_is_dedicated": False,
             "max_upload_megabytes": 1,
             "max_megapixels": 1,
             "presign_seconds": 60,
@@ -130,6 +132,7 @@ class Pipeline:
             queue=self.upload_queue,
             wait_loop=WaitLoop(self.states, self.machine),
             closer=self.closer(),
+            settler=Settler(self.ledger, wavespeed, env.key_is_dedicated),
             clock=self._clock,
         )
 

@@ -13,6 +13,7 @@ import pytest
 from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
+from cutout.domain.tasks import OnUncertain
 from cutout.settings import (
     BackstopSettings,
     ClockSettings,
@@ -233,6 +234,7 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "queue": "sqs:",
         "wait_loop": "states:",
         "closer": "events:",
+        "settler": "dynamodb:",
     }
 
     adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}
@@ -326,3 +328,19 @@ def test_with_the_webhook_off_nothing_of_it_exists() -> None:
 
     assert set(named.values()) == {"WebhookOn"}
     assert template()["Parameters"]["Webhook"]["Default"] == "off"
+
+
+def test_only_who_settles_may_query_the_ledger() -> None:
+    policy = template()["Resources"]["SettlePolicy"]
+    parameters = template()["Parameters"]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+
+    assert policy["Condition"] == "SettleUncertain"
+    assert template()["Conditions"]["SettleUncertain"] == {
+        "Fn::Equals": [{"Ref": "OnUncertain"}, OnUncertain.SETTLE]
+    }
+    assert statement["Action"] == "dynamodb:Query"
+    assert statement["Resource"] == {"Fn::Sub": "${TasksTable.Arn}/index/by-status"}
+    assert parameters["OnUncertain"]["AllowedValues"] == list(OnUncertain)
+    assert parameters["OnUncertain"]["Default"] == OnUncertain.HOLD
+    assert parameters["KeyIsDedicated"]["Default"] == "false"

@@ -33,6 +33,7 @@ SUBMIT = (
         "WEBHOOK_URL": "",
         "ON_UNCERTAIN": "hold",
         "UNCERTAIN_GRACE_SECONDS": "600",
+        "KEY_IS_DEDICATED": "false",
         "MAX_UPLOAD_MEGABYTES": "50",
         "MAX_MEGAPIXELS": "50",
         "PRESIGN_SECONDS": "3600",

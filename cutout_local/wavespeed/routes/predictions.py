@@ -7,7 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from cutout.wavespeed.contract import Prediction, PredictionStatus, SubmitRequest
+from cutout.wavespeed.contract import (
+    History,
+    HistoryRequest,
+    Prediction,
+    PredictionStatus,
+    SubmitRequest,
+)
 from cutout_local.wavespeed.backend import Backend
 from cutout_local.wavespeed.contract import (
     WEBHOOK_WITH_BASE64,
@@ -16,8 +22,6 @@ from cutout_local.wavespeed.contract import (
     DeleteRequest,
     Envelope,
     ErrorAnswer,
-    History,
-    HistoryRequest,
     TaskCode,
 )
 from cutout_local.wavespeed.faults import Fault

@@ -52,6 +52,7 @@ class SubmitSettings(WaveSpeedSettings):
     webhook_fallback_seconds: int
     on_uncertain: OnUncertain
     uncertain_grace_seconds: int
+    key_is_dedicated: bool
     max_upload_megabytes: int
     max_megapixels: int
     presign_seconds: int

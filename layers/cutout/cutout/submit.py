@@ -36,6 +36,7 @@ from cutout.domain.tasks import OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.domain.uploads import Upload
 from cutout.observability import count_task, count_wait, logger
 from cutout.settings import SubmitSettings
+from cutout.settle import Accepted, NotAccepted, Settler, Unclear
 from cutout.store.governor import Charge, Governor
 from cutout.store.ledger import Ledger
 from cutout.wavespeed.client import WaveSpeed
@@ -65,6 +66,7 @@ class Submitter:
     queue: UploadQueue
     wait_loop: WaitLoop
     closer: Closer
+    settler: Settler
     clock: Callable[[], datetime]
 
     def submit(self, upload: Upload) -> None:
@@ -101,7 +103,7 @@ class Submitter:
                 code, reason = _told(error)
                 self._put_off(task, due_at, code, reason, submit_after=None)
                 count_wait(code)
-            elif task.status is Status.PROCESSING:
+            elif task.status in {Status.PROCESSING, Status.UNCERTAIN}:
                 self.ledger.update(task, due_at=due_at)
         except StatusChanged:
             logger.info("another delivery is working on the task")
@@ -227,6 +229,7 @@ class Submitter:
             called_back_at=None,
             task_token=None,
             prediction_id=None,
+            candidate=None,
             slot_at=None,
             submit_after=None,
             code=None,
@@ -261,21 +264,46 @@ class Submitter:
             self._mark_uncertain(task, lost)
 
     def _mark_uncertain(self, task: Task, error: AnswerLost) -> None:
-        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
-        self._settle(self._move(task, Status.UNCERTAIN, error, due_at=self.clock() + grace))
+        due_at = self._decided_after(task, self.clock())
+        self._settle(self._move(task, Status.UNCERTAIN, error, due_at=due_at))
+
+    def _decided_after(self, task: Task, uncertain_since: datetime) -> datetime:
+        """When the grace time of a task ends whose answer was lost."""
+        since = uncertain_since
+        if self.settings.on_uncertain is OnUncertain.SETTLE and task.lease_until:
+            # Until then its request may be on its way, and the history must have it after that.
+            since = max(since, task.lease_until)
+        return since + timedelta(seconds=self.settings.uncertain_grace_seconds)
 
     def _settle(self, task: Task) -> None:
         """Decide about a task of which nobody knows whether it was accepted."""
         now = self.clock()
-        grace = timedelta(seconds=self.settings.uncertain_grace_seconds)
         if task.called_back_at:
             self._mark_processing(task, first_wait=0, code=None, reason=None)
-        elif now < task.entered_at[Status.UNCERTAIN] + grace:
+        elif now < self._decided_after(task, task.entered_at[Status.UNCERTAIN]):
             return
         elif self.settings.on_uncertain is OnUncertain.RESUBMIT:
             self._send(self.ledger.move(task, Status.QUEUED, now))
+        elif self.settings.on_uncertain is OnUncertain.SETTLE:
+            self._look_up(task)
         else:
             self.ledger.update(task, due_at=now + _LOOK_AGAIN)
+
+    def _look_up(self, task: Task) -> None:
+        """Decide by what the vendor's history says."""
+        now = self.clock()
+        match self.settler.look_up(task, now):
+            case Accepted(prediction_id):
+                logger.info("the vendor had accepted the submit", prediction_id=prediction_id)
+                self.ledger.claim_prediction(task, prediction_id)
+                self._mark_processing(task, prediction_id=prediction_id, code=None, reason=None)
+            case NotAccepted():
+                logger.info("the vendor had not accepted the submit; it is sent again")
+                self._send(self.ledger.move(task, Status.QUEUED, now))
+            case Unclear(reason, candidate):
+                due_at = now + (self._lease if candidate else _LOOK_AGAIN)
+                told = f"whether it was accepted is unknown; {reason}"
+                self.ledger.update(task, due_at=due_at, candidate=candidate, reason=told)
 
     def _mark_processing(
         self, task: Task, first_wait: int | None = None, **changes: Unpack[TaskChanges]

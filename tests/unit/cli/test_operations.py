@@ -225,6 +225,27 @@ def test_a_wait_is_explained_with_its_end(cutout: Cutout, upload: Any, world: Wo
     assert "nothing was paid: it was never sent" in told
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("hold", "it waits for a callback or for a person; OnUncertain is hold"),
+        ("settle", "the vendor's history is looked into at 2026-11-20 12:10:00 UTC, unless"),
+        ("resubmit", "it is sent again at 2026-11-20 12:10:00 UTC, unless a callback comes"),
+    ],
+)
+def test_what_becomes_of_an_uncertain_task_is_explained(
+    cutout: Cutout, upload: Any, world: World, stack: FakeStack, policy: str, told: str
+) -> None:
+    stack.parameters["OnUncertain"] = policy
+    task = upload("lost.jpg", Status.UNCERTAIN, "answer_lost", "nobody knows")
+    world.ledger.update(task, due_at=NOW + timedelta(minutes=10))
+
+    story = cutout("explain", "lost.jpg").stdout
+
+    assert told in story
+    assert "it may have been paid: $0.01" in story
+
+
 def test_a_story_is_found_by_the_vendors_id(cutout: Cutout, upload: Any, stack: FakeStack) -> None:
     stack.asks_vendor = False
     task = upload("a.jpg")

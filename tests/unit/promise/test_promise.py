@@ -136,6 +136,11 @@ class Promise(RuleBasedStateMachine):
             stage.loops.end(running[pick % len(running)], "ABORTED")
 
     @invariant()
+    def no_check_has_failed(self) -> None:
+        if hasattr(self, "stage"):
+            self.stage.check()
+
+    @invariant()
     def every_task_says_why_it_is_where_it_is(self) -> None:
         for row in self.stage.rows() if hasattr(self, "stage") else []:
             if row.status in {Status.UNCERTAIN, Status.FAILED, Status.REJECTED, Status.SUPERSEDED}:
@@ -188,13 +193,17 @@ class Resubmitted(Promise):
     policy = "resubmit"
 
 
+class Settled(Promise):
+    policy = "settle"
+
+
 @pytest.mark.no_cover  # it would take twice as long; single cases cover the same lines
-@pytest.mark.parametrize("machine", [Held, Resubmitted])
+@pytest.mark.parametrize("machine", [Held, Resubmitted, Settled])
 def test_the_promise_is_kept_whatever_happens(machine: type[Promise]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 40,
+            max_examples=EXAMPLES or 30,
             stateful_step_count=40,
             derandomize=not EXAMPLES,
             database=None,

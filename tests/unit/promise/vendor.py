@@ -3,18 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 
 from tests.support.fakes import Functions
 from tests.support.images import png
-from tests.support.world import BASE_URL, accepted, answer, download, refused
+from tests.support.world import BASE_URL, MODEL, accepted, answer, download, refused
 
 SECRET = "whsec_0123456789abcdef"
 CALLBACKS_AT = "https://webhook.test/"
 PRICE = 0.01
 MOST_UPLOADS = 5
+# How late the vendor's history is: less than the grace time, and more than one that is too short.
+HISTORY_LAG = timedelta(seconds=300)
 OUTPUTS = [png(4 + number, 3) for number in range(MOST_UPLOADS)]
 
 ACCEPTED, LOST_AFTER, LOST_BEFORE, REFUSED = "accepted", "lost after", "lost before", "refused"
@@ -40,6 +43,7 @@ class AtVendor:
 
     number: int
     callback: str
+    created_at: datetime
     status: str = "processing"
     told: bool = False
 
@@ -47,8 +51,14 @@ class AtVendor:
 class Vendor:
     """Answers as `reply` says; `sent` is told the number of each upload that is submitted."""
 
-    def __init__(self, functions: Functions, sent: Callable[[int, str], Posted]) -> None:
+    def __init__(
+        self,
+        functions: Functions,
+        clock: Callable[[], datetime],
+        sent: Callable[[int, str], Posted],
+    ) -> None:
         self._functions = functions
+        self._clock = clock
         self._sent = sent
         self.posts: list[Posted] = []
         self.predictions: dict[str, AtVendor] = {}
@@ -65,6 +75,8 @@ class Vendor:
             return download(OUTPUTS[int(path.removeprefix("/out/"))])
         if path.endswith("/result"):
             return self._result(path.split("/")[-2])
+        if path.endswith("/predictions"):
+            return self._history(json.loads(request.content))
         return self._submitted(request)
 
     def end_all(self) -> None:
@@ -90,6 +102,16 @@ class Vendor:
             timings={"inference": 2000 if done else 0},
         )
 
+    def _history(self, asked: dict[str, Any]) -> httpx.Response:
+        """The first page has all; there is one model."""
+        after, before = (datetime.fromisoformat(asked[f"created_{n}"]) for n in ("after", "before"))
+        items = [
+            {"id": name, "model": MODEL, "status": p.status, "created_at": str(p.created_at)}
+            for name, p in self.predictions.items()
+            if after <= p.created_at <= before and p.created_at + HISTORY_LAG <= self._clock()
+        ]
+        return answer(page=1, total=len(items), items=items)
+
     def _submitted(self, request: httpx.Request) -> httpx.Response:
         image = httpx.URL(json.loads(request.content)["image"])
         number = int(image.query.decode().removeprefix("v"))
@@ -98,7 +120,7 @@ class Vendor:
         if posted.outcome in {ACCEPTED, LOST_AFTER, DEAD}:
             posted.prediction_id = f"p{len(self.posts)}"
             callback = request.url.params.get("webhook", "").removeprefix(CALLBACKS_AT)
-            self.predictions[posted.prediction_id] = AtVendor(number, callback)
+            self.predictions[posted.prediction_id] = AtVendor(number, callback, posted.at)
         return self._replied(posted)
 
     def _replied(self, posted: Posted) -> httpx.Response:

@@ -1,10 +1,11 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from cutout.domain.errors import IllegalTransition, ServiceError, StatusChanged, TaskNotFound
-from cutout.domain.tasks import Status, Task, new_task
+from cutout.domain.tasks import AttemptId, Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
@@ -117,3 +118,52 @@ def test_trouble_of_the_service_is_told_as_such(
 def test_a_missing_table_is_trouble_of_the_service(world: World, task: Task) -> None:
     with pytest.raises(ServiceError):
         Ledger(Table(world.dynamodb, "nowhere")).get(task.task_id)
+
+
+def test_a_prediction_is_of_the_attempt_that_claimed_it(world: World, task: Task) -> None:
+    sent = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=3)
+
+    assert world.ledger.claimant("p1") is None
+    world.ledger.claim_prediction(sent, "p1")
+    assert world.ledger.claimant("p1") == AttemptId(task.task_id, 3)
+
+
+def test_unanswered_submits_are_those_under_way_uncertain_and_given_up(
+    world: World, task: Task
+) -> None:
+    ledger, until = world.ledger, NOW + timedelta(seconds=210)
+
+    def unanswered() -> list[int]:
+        return [submit.attempt for submit in ledger.unanswered_submits()]
+
+    assert unanswered() == []
+    task = ledger.move(task, Status.SUBMITTING, NOW, attempt=1, lease_until=until)
+    assert unanswered() == [1]
+    task = ledger.move(task, Status.UNCERTAIN, NOW, code="answer_lost")
+    assert unanswered() == [1]
+    task = ledger.reopen(task, NOW)
+    assert unanswered() == [1]
+    task = ledger.move(task, Status.SUBMITTING, NOW, attempt=2, lease_until=until)
+    assert unanswered() == [2, 1]
+    ledger.move(task, Status.PROCESSING, NOW, prediction_id="p2")
+    (given_up,) = ledger.unanswered_submits()
+    assert (given_up.owner, given_up.attempt) == (task.task_id, 1)
+    assert (given_up.sent_at, given_up.lease_until) == (NOW, until)
+    assert given_up.model == task.model
+
+
+def test_what_is_given_up_is_remembered_once_and_for_longer_than_the_vendor_does(
+    world: World, task: Task
+) -> None:
+    sent = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+    lost = world.ledger.move(sent, Status.UNCERTAIN, NOW)
+    world.ledger.reopen(lost, NOW)
+
+    with pytest.raises(StatusChanged):  # a second one that was killed in between
+        world.ledger.reopen(lost, NOW)
+
+    (found,) = world.ledger.unanswered_submits()
+    key = {"task_id": {"S": f"#given-up#{task.task_id}-1"}}
+    kept = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]["expires_at"]["N"]
+    assert float(kept) > (NOW + timedelta(days=7)).timestamp()
+    assert found.sent_at == NOW

@@ -1,6 +1,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -72,6 +73,11 @@ class Vendor:
         if isinstance(reply, Exception):
             raise reply
         return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+
+def page(number: int, *items: dict[str, Any], total: int | None = None) -> httpx.Response:
+    """A page of the history."""
+    return answer(envelope({"page": number, "total": total, "items": list(items)}))
 
 
 # ------------------------------------------------------------------ submit
@@ -584,3 +590,75 @@ def test_a_request_whose_key_was_refused_is_sent_once_more_with_the_rotated_one(
         with pytest.raises(Unauthorized):
             client.submit(IMAGE, OPTIONS)
     assert len(keys) == requests
+
+
+# ------------------------------------------------------------------ the history
+
+
+def history(*replies: Reply) -> tuple[list[str], Vendor]:
+    """The ids that the history of an hour lists, and who was asked."""
+    vendor = Vendor(*replies)
+    hour = [datetime(2026, 1, 31, at, tzinfo=UTC) for at in (11, 12)]
+    return [found.id for found in vendor.client.history(MODEL, *hour)], vendor
+
+
+def test_the_history_is_asked_for_a_model_and_a_time_and_read_to_its_end() -> None:
+    ids, vendor = history(
+        page(1, prediction(id="c"), prediction(id="b")), page(2, prediction(id="a")), page(3)
+    )
+
+    assert ids == ["c", "b", "a"]
+    bodies = [json.loads(request.content) for request in vendor.requests]
+    assert [body.pop("page") for body in bodies] == [1, 2, 3]
+    assert bodies[0] == {
+        "page_size": 100,
+        "model": MODEL,
+        "created_after": "2026-01-31T11:00:00Z",
+        "created_before": "2026-01-31T12:00:00Z",
+    }
+    assert vendor.requests[0].method == "POST"
+    assert vendor.requests[0].url == f"{BASE}/api/v3/predictions"
+
+
+def test_a_history_that_says_how_long_it_is_costs_no_further_page() -> None:
+    ids, vendor = history(page(1, prediction(id="a"), total=1))
+
+    assert (ids, len(vendor.requests)) == (["a"], 1)
+
+
+def test_what_moves_to_the_next_page_meanwhile_is_listed_once() -> None:
+    ids, _ = history(
+        page(1, prediction(id="b"), prediction(id="a")),
+        page(2, prediction(id="a"), prediction(id="z")),
+        page(3),
+    )
+
+    assert ids == ["b", "a", "z"]
+
+
+def test_a_vendor_that_only_knows_one_page_is_not_asked_for_ever() -> None:
+    ids, vendor = history(page(1, prediction(id="a")))
+
+    assert (ids, len(vendor.requests)) == (["a"], 2)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(envelope({})),
+        answer(envelope({"page": 1, "items": [prediction(), {"id": "?"}]})),
+        answer(envelope({"page": 1, "items": [{"status": "completed"}]})),
+        page(1, prediction(), total=2),
+        html(200),
+        refusal(400, "created_after: not a time"),
+        refusal(404),
+        refusal(500),
+    ],
+)
+def test_what_may_not_be_the_whole_history_is_none(reply: httpx.Response) -> None:
+    with pytest.raises(VendorUnavailable):
+        history(reply)
+
+
+def test_an_empty_history_may_come_as_null() -> None:
+    assert history(answer(envelope({"page": 1, "items": None})))[0] == []

@@ -253,3 +253,16 @@ def test_chance_is_taken_anew_each_time_a_rule_meets_an_image() -> None:
     faults.replace([FaultRule(fault=Fault.TASK_FAILS, probability=0.5)])
     hits = [faults.fires(Fault.TASK_FAILS, IMAGE, {}) is not None for _ in range(50)]
     assert 5 < sum(hits) < 45
+
+
+async def test_the_history_can_list_a_task_late(api: Api) -> None:
+    await set_faults(api, {"fault": "history-late", "seconds": 300, "match": "cat"})
+    late = (await api.run())["id"]
+
+    async def listed() -> list[str]:
+        answer = await api.client.post("/api/v3/predictions", json={})
+        return [item["id"] for item in answer.json()["data"]["items"]]
+
+    assert await listed() == []
+    api.clock.advance(seconds=300)
+    assert await listed() == [late]

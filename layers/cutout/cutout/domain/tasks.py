@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Self, TypedDict
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from cutout.domain.errors import IllegalTransition
 from cutout.domain.uploads import ObjectRevision, Upload
@@ -40,6 +40,7 @@ class OnUncertain(StrEnum):
     """What becomes of a task whose submit may or may not have been accepted."""
 
     HOLD = "hold"
+    SETTLE = "settle"
     RESUBMIT = "resubmit"
 
 
@@ -114,6 +115,16 @@ class AttemptId(NamedTuple):
 _ATTEMPT_ID = re.compile(r"([0-9a-f]{32})-(0|[1-9]\d{0,8})")
 
 
+class UnansweredSubmit(BaseModel):
+    """A submit of which nobody knows whether it was accepted; it was between these two times."""
+
+    owner: str = Field(description="The task's id.")
+    attempt: int
+    model: str
+    sent_at: datetime
+    lease_until: datetime
+
+
 class Task(ObjectRevision):
     """One item of the ledger: an object revision and what became of it.
 
@@ -135,6 +146,9 @@ class Task(ObjectRevision):
     submit_after: datetime | None = None
     due_at: datetime | None = None
     prediction_id: str | None = None
+    candidate: str | None = Field(
+        default=None, description="While uncertain: the prediction that is probably its own."
+    )
     callback_expected: bool = False
     callback_token: str | None = Field(default=None, description="In the attempt's callback URL.")
     called_back_at: datetime | None = None
@@ -174,6 +188,18 @@ class Task(ObjectRevision):
         """One execution per attempt: starting it twice is the same execution."""
         return str(self.attempt_id)
 
+    @property
+    def unanswered_submit(self) -> UnansweredSubmit:
+        """Of a task that is submitting or uncertain."""
+        sent_at = self.entered_at[Status.SUBMITTING]
+        return UnansweredSubmit(
+            owner=self.task_id,
+            attempt=self.attempt,
+            model=self.model,
+            sent_at=sent_at,
+            lease_until=self.lease_until or sent_at,
+        )
+
     def deadline(self, seconds: int) -> datetime:
         """When to stop waiting for the vendor, counted from the submit."""
         return self.entered_at[Status.PROCESSING] + timedelta(seconds=seconds)
@@ -189,6 +215,7 @@ class TaskChanges(TypedDict, total=False):
     due_at: datetime
     model: str
     prediction_id: str | None
+    candidate: str | None
     callback_expected: bool
     callback_token: str | None
     called_back_at: datetime | None

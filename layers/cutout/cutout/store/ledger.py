@@ -5,7 +5,8 @@ Items are flat JSON of `Task`, plus two attributes for the indexes: `object` (bu
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Unpack
 from uuid import uuid4
 
@@ -23,11 +24,16 @@ from cutout.domain.tasks import (
     Status,
     Task,
     TaskChanges,
+    UnansweredSubmit,
     check_reopening,
     check_transition,
     default_due_at,
 )
 from cutout.store.table import Item, Table
+
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+_GIVEN_UP = "given_up"  # an `open_status` of what is no task
+_REMEMBERED = timedelta(days=8)  # the vendor's history has the last seven
 
 
 class Due(NamedTuple):
@@ -130,16 +136,39 @@ class Ledger:
         """
         try:
             self._table.update(
-                f"#prediction#{prediction_id}",
-                "SET claimed_by = :me, expires_at = :expires",
+                _claim(prediction_id),
+                "SET claimed_by = :me, attempt = :attempt, expires_at = :expires",
                 condition="attribute_not_exists(claimed_by) OR claimed_by = :me",
-                values={":me": task.task_id, ":expires": task.expires_at},
+                values={
+                    ":me": task.task_id,
+                    ":attempt": task.attempt,
+                    ":expires": task.expires_at,
+                },
             )
         except ConditionFailed as error:
             raise PredictionTaken(
                 "the vendor named a prediction that belongs to another task; "
                 "whether this one was accepted is unknown"
             ) from error
+
+    def claimant(self, prediction_id: str) -> AttemptId | None:
+        """Whose a prediction is, if any task was told of it."""
+        item = self._table.get(_claim(prediction_id))
+        return AttemptId(item["claimed_by"], int(item["attempt"])) if item else None
+
+    def unanswered_submits(self) -> Iterator[UnansweredSubmit]:
+        """Every submit that may have been accepted under a prediction that nobody was told of.
+
+        An index is read, which is a moment behind the writes.
+        """
+        waiting = (Status.SUBMITTING, Status.UNCERTAIN)
+        for due in [due for status in waiting for due in self.due(status, _ALWAYS)]:
+            if (task := self.get(due.task_id)).status in waiting:
+                yield task.unanswered_submit
+        key, until = ("open_status", _GIVEN_UP), ("due_at", _text(_ALWAYS))
+        for found in self._table.query_until("by-status", key, until):
+            if item := self._table.get(found["task_id"]):
+                yield UnansweredSubmit.model_validate(item)
 
     def record_callback(self, attempt: AttemptId, prediction_id: str, now: datetime) -> Task:
         """Note that the vendor called back about a task that is not over yet.
@@ -165,6 +194,8 @@ class Ledger:
         )
 
     def _enter(self, task: Task, to: Status, now: datetime, changes: TaskChanges) -> Task:
+        if task.status is Status.UNCERTAIN and to is Status.QUEUED:
+            self._give_up(task.unanswered_submit, now)
         entered = {
             "status": to,
             "entered_at": task.entered_at | {to: now},
@@ -172,6 +203,20 @@ class Ledger:
         }
         changed = task.model_copy(update={**entered, **changes})
         return self._write(task, changed, {*entered, "open_status", *changes})
+
+    def _give_up(self, submit: UnansweredSubmit, now: datetime) -> None:
+        """Remember a submit that may have been accepted, for its task goes on without it.
+
+        Were it forgotten, its prediction would look like that of another task.
+        """
+        item = submit.model_dump(mode="json") | {
+            "task_id": f"#given-up#{AttemptId(submit.owner, submit.attempt)}",
+            "open_status": _GIVEN_UP,
+            "due_at": _text(submit.lease_until),
+            "expires_at": int((now + _REMEMBERED).timestamp()),
+        }
+        with suppress(ConditionFailed):  # it is remembered already
+            self._table.put_new(item)
 
     def _write(self, before: Task, after: Task, names: Iterable[str]) -> Task:
         write_id = uuid4().hex
@@ -198,6 +243,11 @@ class Ledger:
             return Task.model_validate(self._table.update(task_id, expression, **how))
         except ConditionFailed as error:
             raise StatusChanged(f"conflict: task {task_id} has moved on meanwhile") from error
+
+
+def _claim(prediction_id: str) -> str:
+    """The key of the item that says whose a prediction is."""
+    return f"#prediction#{prediction_id}"
 
 
 def _text(time: datetime) -> str:

@@ -4,9 +4,11 @@ A submit is sent once, as the vendor's own SDKs do: a repeated POST is a second 
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
+from itertools import count
 from typing import Annotated, Any, Self
 
 import httpx
@@ -26,7 +28,10 @@ from cutout.domain.errors import (
 )
 from cutout.domain.options import Options
 from cutout.wavespeed.contract import (
+    MOST_ON_A_PAGE,
     Answer,
+    History,
+    HistoryRequest,
     Prediction,
     Price,
     PriceRequest,
@@ -149,6 +154,34 @@ class WaveSpeed:
         if prediction.id != prediction_id:
             raise VendorUnavailable("the vendor's answer is about another prediction")
         return prediction
+
+    def history(self, model: str, after: datetime, before: datetime) -> Iterator[Prediction]:
+        """A model's predictions that were created between two times, newest first.
+
+        Pages are read as they are needed, until one brings nothing new. Raises as `result` does.
+        """
+        asked = HistoryRequest(
+            page_size=MOST_ON_A_PAGE, model=model, created_after=after, created_before=before
+        )
+        seen: set[str] = set()
+        for number in count(1):
+            page = self._history_page(asked.model_copy(update={"page": number}))
+            new = {prediction.id: prediction for prediction in page.items}
+            new = {id_: prediction for id_, prediction in new.items() if id_ not in seen}
+            seen.update(new)
+            yield from new.values()
+            if not new or len(seen) == page.total:
+                break
+        if page.total and len(seen) < page.total:
+            raise VendorUnavailable("the vendor's history is shorter than it says")
+
+    def _history_page(self, asked: HistoryRequest) -> History:
+        body = asked.model_dump(mode="json", exclude_none=True)
+        reply = self._read("predictions", method="POST", json=body)
+        try:
+            return History.model_validate(reply.data, context=reply.key)
+        except ValidationError as error:
+            raise VendorUnavailable("the vendor's answer has no history") from error
 
     def webhook_secret(self) -> str:
         """The secret that webhooks are signed with. Raises as `result` does."""

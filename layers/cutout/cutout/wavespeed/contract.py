@@ -27,6 +27,7 @@ from pydantic import (
 
 from cutout.wavespeed.texts import scrubbed
 
+MOST_ON_A_PAGE = 100  # of the history
 WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
 WEBHOOK_SIGNATURE = "webhook-signature"
@@ -161,6 +162,28 @@ class SubmitRequest(BaseModel):
     image: str
     enable_base64_output: bool = False
     enable_sync_mode: bool = False
+
+
+class HistoryRequest(BaseModel):
+    """Which predictions of the last seven days to list, newest first."""
+
+    page: int = Field(default=1, ge=1)
+    page_size: int = Field(default=20, ge=1, le=MOST_ON_A_PAGE)
+    model: str | None = None
+    status: PredictionStatus | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+
+class History(Answer):
+    """One page of predictions; they carry no input and no caller's reference.
+
+    One that cannot be read makes the page unreadable: what it leaves out would count as not there.
+    """
+
+    page: int
+    total: Annotated[int | None, or_default(None)] = None
+    items: Annotated[list[Prediction], BeforeValidator(or_empty)]
 
 
 class PriceRequest(BaseModel):
