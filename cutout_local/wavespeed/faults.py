@@ -54,6 +54,10 @@ class Fault(StrEnum):
     SUBMIT_ACCEPTED_DROPPED = "submit-accepted-dropped", "accepted, then the connection is reset"
     SUBMIT_ACCEPTED_GATEWAY_TIMEOUT = "submit-accepted-gateway-timeout", "accepted, 504 in HTML"
     SUBMIT_ACCEPTED_TIMEOUT = "submit-accepted-timeout", "accepted, 408"
+    SUBMIT_ACCEPTED_AS_ANOTHER = (
+        "submit-accepted-as-another",
+        "accepted, the answer names another task, if one has ended",
+    )
     SUBMIT_ACCEPTED_LATE = "submit-accepted-late", "accepted, answered after `seconds`"
     TASK_SLOW = "task-slow", "takes `seconds` more"
     TASK_NEVER_ENDS = "task-never-ends", "stays in processing"
@@ -72,6 +76,7 @@ class Fault(StrEnum):
     RESULT_BAD_GATEWAY = "result-bad-gateway", "502 in HTML"
     RESULT_OF_ANOTHER = "result-of-another", "that of another task, if one has ended"
     HISTORY_LATE = "history-late", "the history lists the task only after `seconds`"
+    OUTPUT_SLOW = "output-slow", "sent after `seconds`"
     OUTPUT_EXPIRED = "output-expired", "404"
     OUTPUT_TRUNCATED = "output-truncated", "the connection breaks off in the middle"
     OUTPUT_INCOMPLETE = "output-incomplete", "a whole answer that holds half the PNG"
@@ -87,10 +92,11 @@ class Fault(StrEnum):
     WEBHOOK_LATE = "webhook-late", "sent after `seconds`"
     WEBHOOK_TWICE = "webhook-twice", "sent again after it was delivered"
     WEBHOOK_FORGED = "webhook-forged", "one with a wrong signature that says failed comes first"
+    PRICE_TOO_LOW = "price-too-low", "a thousandth of what is billed"
 
     @property
     def area(self) -> str:
-        """Where it acts: `submit`, `task`, `result`, `history`, `output` or `webhook`."""
+        """Where it acts: `submit`, `task`, `result`, `history`, `output`, `webhook`, `price`."""
         return self.partition("-")[0]
 
 

@@ -53,6 +53,7 @@ class Task:
     outcome: Outcome | None = None
     refunded: bool = False
     hidden: bool = False
+    asked_about: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -119,9 +120,9 @@ class Tasks:
         return task
 
     def another(self, task: Task) -> Task:
-        """One that has ended and is not this; if there is none, this."""
-        ended = (other for other in self._tasks.values() if other.status.ended)
-        return next((other for other in ended if other is not task), task)
+        """One whose end its submitter asked about, and that is not this; if there is none, this."""
+        known = (t for t in self._tasks.values() if t.status.ended and t.asked_about)
+        return next((other for other in known if other is not task), task)
 
     def all(self) -> list[Task]:
         """Every task, those too that were deleted or have expired."""

@@ -4,7 +4,14 @@ from fastapi import APIRouter, Depends
 
 from cutout.wavespeed.contract import Price, PriceRequest, SubmitRequest, WebhookSecret
 from cutout_local.wavespeed.contract import Balance, Envelope, ModelInfo, UnitPrice
-from cutout_local.wavespeed.routing import REFUSED, UNAUTHORIZED, BackendDep, require_key, success
+from cutout_local.wavespeed.routing import (
+    REFUSED,
+    UNAUTHORIZED,
+    BackendDep,
+    FaultsDep,
+    require_key,
+    success,
+)
 from cutout_local.wavespeed.settings import Model
 
 router = APIRouter(
@@ -22,10 +29,11 @@ async def balance(backend: BackendDep) -> Envelope[Balance]:
 
 
 @router.post("/model/price", responses=REFUSED)
-async def price(body: PriceRequest, backend: BackendDep) -> Envelope[Price]:
+async def price(body: PriceRequest, backend: BackendDep, asked: FaultsDep) -> Envelope[Price]:
     """Tell what one image costs, in USD."""
     model = backend.model(body.model_id)
-    cost = float(model.price)
+    told_less = backend.faults.first("price", "", asked)
+    cost = float(model.price) / (1000 if told_less else 1)
     return success(Price(model_id=model.id, price=cost, discounted_price=cost, discount_rate=0))
 
 

@@ -1,10 +1,10 @@
-"""What the vendor does not have: the faults and the billing of this server."""
+"""What the vendor does not have: this server's faults, its billing, and the rotation of its key."""
 
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cutout.wavespeed.contract import PredictionStatus
 from cutout_local.wavespeed.faults import FaultReport, FaultRule, image_path
@@ -42,6 +42,18 @@ async def billing(backend: BackendDep) -> Billing:
     """Tell every accepted task and what it cost."""
     entries = [_entry(task) for task in backend.tasks.all()]
     return Billing(balance=float(backend.account.balance), tasks=entries)
+
+
+class Key(BaseModel):
+    """What the server takes for its API key."""
+
+    api_key: str = Field(min_length=1)
+
+
+@router.put("/_key", status_code=204, responses=REFUSED)
+async def rotate_key(key: Key, backend: BackendDep) -> None:
+    """Take this key from now on, and no longer the one before."""
+    backend.settings = backend.settings.model_copy(update={"api_key": key.api_key})
 
 
 @router.get("/_faults")

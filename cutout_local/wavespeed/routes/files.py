@@ -130,7 +130,9 @@ async def download_output(
     """Send a finished PNG."""
     task = backend.output(task_id)
     triggered = backend.faults.first("output", task.request.image, {**task.asked, **asked})
-    if triggered:
+    if triggered and triggered.fault is Fault.OUTPUT_SLOW:
+        await asyncio.sleep(triggered.seconds)
+    elif triggered:
         return await _faulty_output(triggered.fault, task, request)
     return FileResponse(task.output, media_type="image/png", headers=_confidence(task))
 

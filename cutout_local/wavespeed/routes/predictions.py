@@ -48,6 +48,7 @@ ACCEPTED_FAULTS = {
     Fault.SUBMIT_ACCEPTED_DROPPED,
     Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT,
     Fault.SUBMIT_ACCEPTED_TIMEOUT,
+    Fault.SUBMIT_ACCEPTED_AS_ANOTHER,
     Fault.SUBMIT_ACCEPTED_LATE,
 }
 SUBMIT_REFUSED: Responses = {
@@ -79,6 +80,7 @@ async def result(
 ) -> Envelope[Prediction] | Response:
     """Tell where a task is, with its outputs once it has completed."""
     task = backend.tasks.find(task_id)
+    task.asked_about = True
     triggered = backend.faults.first("result", task.request.image, {**task.asked, **asked})
     if triggered and triggered.fault is Fault.RESULT_OF_ANOTHER:
         task = backend.tasks.another(task)
@@ -149,6 +151,8 @@ def _submit_to(model: Model) -> Submit:
         task = backend.accept(model, body, base_url(request), webhook, asked)
         if triggered and triggered.fault is Fault.SUBMIT_ACCEPTED_LATE:
             await asyncio.sleep(triggered.seconds)
+        elif triggered and triggered.fault is Fault.SUBMIT_ACCEPTED_AS_ANOTHER:
+            return success(backend.tasks.another(task).prediction([]))
         elif triggered:
             return faulty_answer(triggered.fault, request)
         if body.enable_sync_mode:

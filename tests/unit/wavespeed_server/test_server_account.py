@@ -18,6 +18,14 @@ async def test_a_completed_task_costs_its_price_and_a_failed_one_nothing(api: Ap
     assert await api.balance() == pytest.approx(before - 0.01)
 
 
+async def test_after_a_rotation_only_the_new_key_is_taken(api: Api) -> None:
+    rotated = await api.client.put("/_key", json={"api_key": "another"})
+    assert rotated.status_code == 204
+    assert (await api.client.get("/api/v3/balance")).status_code == 401
+    another = {"authorization": "Bearer another"}
+    assert (await api.client.get("/api/v3/balance", headers=another)).status_code == 200
+
+
 async def test_without_credits_a_submit_is_400_with_the_known_message() -> None:
     async with serve(balance=Decimal("0.01")) as api:
         await api.run()

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from io import BytesIO
 
 import httpx
@@ -161,6 +162,32 @@ async def test_a_result_can_be_that_of_another_task(api: Api) -> None:
     second = (await api.run(fault="result-of-another"))["id"]
     answers = [await api.client.get(f"/api/v3/predictions/{one}/result") for one in (first, second)]
     assert [answer.json()["data"]["id"] for answer in answers] == [first, first]
+
+
+async def test_a_submit_can_be_answered_with_another_task(api: Api) -> None:
+    known = (await api.run())["id"]
+    await api.result(known)
+    answer = await api.submit(fault="submit-accepted-as-another")
+    assert answer.json()["data"]["id"] == known
+    assert len(await api.billed_tasks()) == 2
+
+
+async def test_a_price_can_be_less_than_what_is_billed(api: Api) -> None:
+    await set_faults(api, {"fault": "price-too-low"})
+    body = {"model_id": "wavespeed-ai/image-background-remover"}
+    answer = await api.client.post("/api/v3/model/price", json=body)
+    assert answer.json()["data"]["price"] == 0.00001
+    before = await api.balance()
+    await api.run()
+    assert await api.balance() == pytest.approx(before - 0.01)
+
+
+async def test_an_output_can_come_late(api: Api) -> None:
+    url = (await api.run(fault="output-slow=0.1"))["outputs"][0]
+    began = time.monotonic()
+    answer = await api.client.get(url)
+    assert answer.content.startswith(b"\x89PNG")
+    assert time.monotonic() - began >= 0.1
 
 
 async def test_an_output_can_redirect_to_a_link_local_address(api: Api) -> None:

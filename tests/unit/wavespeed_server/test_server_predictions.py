@@ -116,6 +116,7 @@ async def test_the_alias_says_what_the_result_says(api: Api) -> None:
         ("GET", "/_billing"),
         ("GET", "/_faults"),
         ("PUT", "/_faults"),
+        ("PUT", "/_key"),
     ],
 )
 async def test_without_the_key_everything_is_401(
