@@ -195,6 +195,7 @@ def test_every_kind_of_png_is_good_with_every_filter(
             "the output is wholly transparent: the model found no subject",  # one pixel, by chance
         }
         assert decoded(data).size == (width, height)
+        assert decodes_by_libpng(data)
 
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
@@ -205,9 +206,10 @@ def test_a_broken_png_is_bad(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", SUITE.values(), ids=SUITE)
-def test_the_corrupt_files_of_the_suite_are_corrupt_for_pillow_too(data: bytes) -> None:
+def test_the_corrupt_files_of_the_suite_are_corrupt_for_pillow_and_libpng_too(data: bytes) -> None:
     with pytest.raises((OSError, SyntaxError, ValueError)):
         decoded(data)
+    assert not decodes_by_libpng(data)
 
 
 PARTS = st.sampled_from(
@@ -256,6 +258,7 @@ def test_a_changed_byte_of_the_rows_passes_only_if_it_decodes(
     data = SIGNATURE + made.header + made.idat(bytes(rows)) + END
     if verdict([data]) == "good":
         decoded(data)
+        assert decodes_by_libpng(data)
 
 
 # ------------------------------------------------------------------ nothing to see
