@@ -7,14 +7,17 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_OWN_PAGES = frozenset({"same-origin", "none"})  # "none" is the address bar
+_REFUSED = "web pages are refused"
 
 
 class LoopbackOnly:
     """ASGI middleware that refuses what a foreign web page can have a browser send.
 
-    That is a request to another name, which DNS rebinding leads here, and one with the page's
-    `Origin`; so preflights fail, too. WebSockets are refused whatever they ask for.
-    https://fetch.spec.whatwg.org/#origin-header
+    That is a request to another name, which DNS rebinding leads here, one with the page's `Origin`,
+    so that preflights fail, too, and one without, for an image or a script, of which the browser
+    says whose it is. WebSockets are refused whatever they ask for.
+    https://fetch.spec.whatwg.org/#origin-header https://www.w3.org/TR/fetch-metadata/
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,7 +38,9 @@ def _refusal(scope: Scope) -> str | None:
     if _name(host) not in _NAMES:
         return "the Host header must name this machine: 127.0.0.1 or localhost"
     if any(origin != f"{scope['scheme']}://{host}" for origin in origins):
-        return "the Origin header must be absent: web pages are refused"
+        return f"the Origin header must be absent: {_REFUSED}"
+    if headers.get("sec-fetch-site", "none") not in _OWN_PAGES:
+        return f"the Sec-Fetch-Site header must be absent: {_REFUSED}"
     return None
 
 

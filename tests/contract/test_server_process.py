@@ -22,6 +22,7 @@ from cutout_local.wavespeed import CannotListen, CannotStart, NoRemover, Server,
 from cutout_local.wavespeed.worker import remover_engine
 from tests.contract import engines
 from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.support.browser import FOREIGN_PAGE, Sent
 
 
 @pytest.fixture
@@ -231,20 +232,10 @@ def test_a_webhook_reaches_a_receiver_on_this_machine(server: Running, image_url
     assert b"webhook-signature: v3," in request
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "rebind.evil"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_a_foreign_page_is_refused_even_with_the_key(
-    server: Running, method: str, headers: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("sent", FOREIGN_PAGE.values(), ids=FOREIGN_PAGE)
+def test_a_foreign_page_is_refused_even_with_the_key(server: Running, sent: Sent) -> None:
     assert server.client.get("/api/v3/balance").status_code == 200
-    refused = server.client.request(method, "/api/v3/balance", headers=headers)
+    refused = server.client.request(sent.method, "/api/v3/balance", headers=sent.headers)
     assert refused.status_code == 403
     assert "access-control-allow-origin" not in refused.headers
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.local_aws.support import Account
+from tests.support.browser import FOREIGN_PAGE
 
 EVIL = "https://evil.example"
 PREFLIGHT = {"Origin": EVIL, "Access-Control-Request-Method": "PUT"}
@@ -44,6 +45,14 @@ def test_a_foreign_page_is_refused_what_a_program_is_given(
     path = a_signed_url(aws)
     assert send(aws, "GET", path, {}) == 200
     assert send(aws, "GET", path, headers) == 403
+
+
+def test_what_a_foreign_page_has_a_browser_send_is_refused(aws: Account) -> None:
+    path = a_signed_url(aws)
+    for did, sent in FOREIGN_PAGE.items():
+        assert send(aws, sent.method, path, sent.headers) == 403, did
+        assert send(aws, sent.method, "/_ministack/reset", sent.headers) == 403, did
+    assert send(aws, "GET", path, {}) == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/bucket/key", "/_aws/lambda-url/x/", "/_cutout/report"])
