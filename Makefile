@@ -25,7 +25,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test retest coverage chaos lint audit format build build-local bench lock clean
+.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -57,6 +57,9 @@ test: $(LOCAL_BUILD) ## all tests
 
 retest: $(LOCAL_BUILD) ## once more what failed the last time, one after the other
 	$(BIN)/pytest --last-failed --last-failed-no-failures none
+
+upstream: $(LOCAL_BUILD) ## ask whether MiniStack still needs each patch of ours
+	$(BIN)/pytest -n 4 -m upstream
 
 coverage: $(LOCAL_BUILD) ## all tests, with coverage, which takes longer
 	$(PYTEST) --cov --cov-report=term:skip-covered

@@ -305,6 +305,7 @@ def test_with_the_patch_it_is_as_on_aws(aws: Account, name: str) -> None:
     assert PROBES[name](aws)
 
 
+@pytest.mark.upstream  # the answer changes with MiniStack's version, not with ours
 @pytest.mark.parametrize("name", sorted(PROBES))
 def test_the_patch_is_still_needed(tmp_path: Path, name: str) -> None:
     try:

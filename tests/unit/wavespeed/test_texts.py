@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cutout.wavespeed.texts import MAX_CHARACTERS, scrubbed
@@ -54,6 +54,7 @@ def test_a_long_text_is_cut_in_linear_time(long: str) -> None:
 
 @given(st.text(), st.text())
 def test_whatever_stands_around_it_a_secret_is_not_shown(before: str, after: str) -> None:
+    assume("CANARY" not in before + after)  # Hypothesis tries the words of this file, too
     assert KEY not in scrubbed(f"{before}{KEY}{after}", KEY)
     assert "CANARY" not in scrubbed(f"{before} {URL}{after}", KEY)
 
