@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.events import EventBus
 from cutout.backstop import Backstop
 from cutout.close import Closer
@@ -27,3 +27,6 @@ def backstop() -> Backstop:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return backstop().close(ExecutionEnded.model_validate(event).detail).model_dump()
+
+
+during_init(backstop)

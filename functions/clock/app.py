@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.events import EventBus
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
@@ -48,3 +48,6 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     woken = waker().wake(utc_now() + left - _SPARE)
     logger.info("tasks were woken", woken=woken)
     return woken
+
+
+during_init(waker)

@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
@@ -47,3 +47,6 @@ def poller() -> Poller:
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     request = PollRequest.model_validate(event)
     return poller().poll(request.task_id).model_dump(mode="json")
+
+
+during_init(poller)

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
@@ -110,3 +110,6 @@ def _retry_soon(record: SQSRecord) -> None:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     return process_partial_response(event, handle_record, processor, context)
+
+
+during_init(retrier)

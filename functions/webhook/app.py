@@ -4,10 +4,9 @@ import base64
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes import LambdaFunctionUrlEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.secrets import ApiKey
 from cutout.aws.wait_loop import WaitLoop
 from cutout.domain.clock import utc_now
@@ -35,23 +34,29 @@ def webhook_receiver() -> WebhookReceiver:
     )
 
 
-def _raw_body(request: LambdaFunctionUrlEvent) -> bytes:
-    """The bytes that were signed; Powertools would decode them, whatever they are, to text."""
-    text = request.body or ""
-    return base64.b64decode(text) if request.is_base64_encoded else text.encode()
+def _raw_body(event: dict[str, Any]) -> bytes:
+    """The bytes that were signed, whatever they are."""
+    text: str = event.get("body") or ""
+    return base64.b64decode(text) if event.get("isBase64Encoded") else text.encode()
+
+
+def _headers(event: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in event.get("headers", {}).items()}
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    request = LambdaFunctionUrlEvent(event)
-    if request.http_method != "POST":
+    if event["requestContext"]["http"]["method"] != "POST":
         return {"statusCode": 405}
-    body = _raw_body(request)
+    body = _raw_body(event)
     if len(body) > MAX_BODY_BYTES:
         return {"statusCode": 413}
     try:
-        webhook_receiver().receive(request.raw_path, request.headers, body)
+        webhook_receiver().receive(event["rawPath"], _headers(event), body)
     except ForgedCallback as error:
         logger.warning("a callback was refused", reason=str(error))
         return {"statusCode": 401}
     return {"statusCode": 200}
+
+
+during_init(webhook_receiver)

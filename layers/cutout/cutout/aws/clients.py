@@ -1,5 +1,7 @@
 """The boto3 clients of the functions, and how they are configured."""
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -20,3 +22,12 @@ def client(service: str) -> Any:
     """A client of an AWS service, by boto3's name for it."""
     make: Any = boto3.client  # typed for literal names only
     return make(service, config=S3_CONFIG if service == "s3" else CONFIG)
+
+
+def during_init(build: Callable[[], object]) -> None:
+    """Build what a handler needs when Lambda loads it, with a whole CPU and nobody waiting.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # not when a test imports the handler
+        build()

@@ -18,6 +18,7 @@ import httpx
 
 from cutout.domain.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
 from cutout.domain.tasks import Confidence
+from cutout.wavespeed.client import tls
 from cutout.wavespeed.contract import CONFIDENCE
 from cutout.wavespeed.texts import scrubbed
 
@@ -97,7 +98,7 @@ class Outputs:
         transport: httpx.BaseTransport | None = None,
         resolve: Resolve = resolve,
     ) -> None:
-        inner = transport or httpx.HTTPTransport()
+        inner = transport or httpx.HTTPTransport(verify=tls())
         self._http = httpx.Client(
             transport=_PublicHosts(httpx.URL(base_url), resolve, inner),
             timeout=_TIMEOUT,
