@@ -21,7 +21,13 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cutout.settings import BackstopSettings, ClockSettings, PollSettings, SubmitSettings, WebhookSettings
+from cutout.settings import (
+    BackstopSettings,
+    ClockSettings,
+    PollSettings,
+    SubmitSettings,
+    WebhookSettings,
+)
 from cutout_local.stack import BUILD, ROOT
 
 LIMIT = 1.3  # times the floor

@@ -19,7 +19,7 @@ from cutout.store.table import Table
 
 @cache
 def backstop() -> Backstop:
-    env = BackstopSettings()
+    env = BackstopSettings.from_environment()
     ledger = Ledger(Table(client("dynamodb"), env.tasks_table))
     return Backstop(ledger, Closer(ledger, EventBus(client("events"), env.event_bus), utc_now))
 

@@ -26,7 +26,7 @@ _SPARE = timedelta(seconds=10)
 
 @cache
 def waker() -> Waker:
-    env = ClockSettings()
+    env = ClockSettings.from_environment()
     table = Table(client("dynamodb"), env.tasks_table)
     ledger = Ledger(table)
     return Waker(

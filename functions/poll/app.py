@@ -25,7 +25,7 @@ from cutout.wavespeed.outputs import Outputs
 
 @cache
 def poller() -> Poller:
-    env = PollSettings()
+    env = PollSettings.from_environment()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     table = Table(client("dynamodb"), env.tasks_table)
     latencies = Latencies(table)

@@ -3,13 +3,6 @@
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client, during_init
@@ -22,7 +15,14 @@ from cutout.backstop import Backstop
 from cutout.close import Closer
 from cutout.domain.clock import utc_now
 from cutout.domain.errors import ServiceError
-from cutout.domain.messages import RetryRequest, TaskDue, upload_message
+from cutout.domain.messages import (
+    QueueBatch,
+    QueueMessage,
+    RetryRequest,
+    TaskDue,
+    batch_report,
+    upload_message,
+)
 from cutout.domain.schedule import Schedule
 from cutout.observability import logger
 from cutout.retry import Retrier
@@ -36,13 +36,10 @@ from cutout.submit import Submitter
 from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.prices import Prices
 
-# A message that fails goes back to the queue by itself; the function has not failed.
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-
 
 @cache
 def settings() -> SubmitSettings:
-    return SubmitSettings()
+    return SubmitSettings.from_environment()
 
 
 @cache
@@ -90,26 +87,29 @@ def handle_message(body: str, submitter: Submitter, retrier: Retrier) -> None:
             submitter.submit(created.upload)
 
 
-def handle_record(record: SQSRecord) -> None:
+def succeeds(message: QueueMessage) -> bool:
+    """Whether a message is done with; one that is not goes back to the queue by itself."""
     try:
-        handle_message(record.body, submitter(), retrier())
-    except Exception:
+        handle_message(message.body, submitter(), retrier())
+    except Exception:  # noqa: BLE001 (whatever it is, the other messages are not to blame)
         logger.exception("the message failed and goes back to the queue")
-        _retry_soon(record)
-        raise
+        _retry_soon(message)
+        return False
+    else:
+        return True
 
 
-def _retry_soon(record: SQSRecord) -> None:
-    receives = int(record.attributes.approximate_receive_count or 1)
+def _retry_soon(message: QueueMessage) -> None:
     try:
-        upload_queue().retry_soon(record.receipt_handle, receives)
+        upload_queue().retry_soon(message.receipt_handle, message.attributes.receives)
     except ServiceError:
         logger.exception("the message comes back when its visibility timeout ends")
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    return process_partial_response(event, handle_record, processor, context)
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, list[dict[str, str]]]:
+    messages = QueueBatch.model_validate(event).messages
+    return batch_report([message for message in messages if not succeeds(message)])
 
 
 during_init(retrier)

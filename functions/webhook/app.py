@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 256 * 1024  # a callback holds a few URLs
 
 @cache
 def webhook_receiver() -> WebhookReceiver:
-    env = WebhookSettings()
+    env = WebhookSettings.from_environment()
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     wavespeed = WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh)
     return WebhookReceiver(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_settings import BaseSettings
 from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.tasks import OnUncertain
@@ -18,6 +17,7 @@ from cutout.settings import (
     BackstopSettings,
     ClockSettings,
     PollSettings,
+    Settings,
     SubmitSettings,
     WebhookSettings,
 )
@@ -50,7 +50,7 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(("function", "settings"), FUNCTIONS.items())
 def test_a_function_gets_the_variables_that_its_settings_name(
-    function: str, settings: type[BaseSettings]
+    function: str, settings: type[Settings]
 ) -> None:
     common = template()["Globals"]["Function"]["Environment"]["Variables"]
     own = resources("AWS::Serverless::Function")[function]["Environment"]["Variables"]

@@ -3,11 +3,10 @@ from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings
 
 from cutout.domain.naming import OutputNaming
 from cutout.domain.tasks import OnUncertain
-from cutout.settings import PollSettings, SubmitSettings, WebhookSettings
+from cutout.settings import PollSettings, Settings, SubmitSettings, WebhookSettings
 
 COMMON = {
     "WAVESPEED_BASE_URL": "https://api.wavespeed.ai",
@@ -81,7 +80,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
 
 def test_submit_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, SUBMIT)
-    settings = SubmitSettings()
+    settings = SubmitSettings.from_environment()
     assert settings.output_naming is OutputNaming.APPEND
     assert settings.output_prefix == ""
     assert settings.max_upload_megabytes == 50
@@ -99,12 +98,12 @@ def test_a_list_parameter_is_read_as_the_template_joins_it(
     monkeypatch: pytest.MonkeyPatch, joined: str, models: set[str]
 ) -> None:
     set_all(monkeypatch, SUBMIT | {"ALLOWED_MODELS": joined})
-    assert SubmitSettings().allowed_models == models
+    assert SubmitSettings.from_environment().allowed_models == models
 
 
 def test_poll_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, POLL)
-    settings = PollSettings()
+    settings = PollSettings.from_environment()
     assert settings.deadline_seconds == 1800
     assert settings.max_output_megabytes == 200
     assert settings.webhook_fallback_seconds == 60
@@ -112,14 +111,14 @@ def test_poll_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_webhook_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, WEBHOOK)
-    settings = WebhookSettings()
+    settings = WebhookSettings.from_environment()
     assert settings.wavespeed_base_url == "https://api.wavespeed.ai"
     assert settings.state_machine_arn == MACHINE["STATE_MACHINE_ARN"]
 
 
-def errors_of(kind: type[BaseSettings], name: str) -> list[tuple[str | int, ...]]:
+def errors_of(kind: type[Settings], name: str) -> list[tuple[str | int, ...]]:
     with pytest.raises(ValidationError) as caught:
-        kind()
+        kind.from_environment()
     assert name.lower() in str(caught.value)
     return [error["loc"] for error in caught.value.errors()]
 
@@ -164,7 +163,7 @@ def test_the_vendor_may_be_reached_without_tls_on_this_machine(
 ) -> None:
     for name, value in (POLL | {"WAVESPEED_BASE_URL": url}).items():
         monkeypatch.setenv(name, value)
-    assert PollSettings().wavespeed_base_url == url
+    assert PollSettings.from_environment().wavespeed_base_url == url
 
 
 @pytest.mark.parametrize(
@@ -177,4 +176,4 @@ def test_the_key_never_leaves_this_machine_in_clear(
     for name, value in (POLL | {"WAVESPEED_BASE_URL": url}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match="must begin with https"):
-        PollSettings()
+        PollSettings.from_environment()

@@ -3,12 +3,12 @@
 A missing or bad variable stops the function at its start with the variable's name.
 """
 
+import os
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from cutout.domain.naming import OutputNaming
 from cutout.domain.png import OpaqueCutouts
@@ -27,7 +27,16 @@ def _keeps_the_key_secret(base_url: str) -> str:
     return base_url
 
 
-class WaveSpeedSettings(BaseSettings):
+class Settings(BaseModel):
+    """Fields are environment variables, by their names in lower case."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Raise `ValidationError` with the names of what is missing or bad."""
+        return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
+
+
+class WaveSpeedSettings(Settings):
     """How to reach the vendor."""
 
     wavespeed_base_url: Annotated[str, AfterValidator(_keeps_the_key_secret)]
@@ -45,7 +54,7 @@ class SubmitSettings(WaveSpeedSettings):
     output_prefix: str
     output_naming: OutputNaming
     model_id: str
-    allowed_models: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)]
+    allowed_models: Annotated[frozenset[str], BeforeValidator(_listed)]
     sync_mode: bool
     base64_output: bool
     webhook_url: str = Field(description="The webhook function's URL; empty with the webhook off.")
@@ -83,7 +92,7 @@ class WebhookSettings(WaveSpeedSettings):
     state_machine_arn: str
 
 
-class ClockSettings(BaseSettings):
+class ClockSettings(Settings):
     """The clock function's environment."""
 
     tasks_table: str
@@ -95,7 +104,7 @@ class ClockSettings(BaseSettings):
     daily_budget: Decimal
 
 
-class BackstopSettings(BaseSettings):
+class BackstopSettings(Settings):
     """The backstop function's environment."""
 
     tasks_table: str

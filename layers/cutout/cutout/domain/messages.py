@@ -17,6 +17,32 @@ from cutout.domain.uploads import Upload
 # ------------------------------------------------------------------ the upload queue
 
 
+class QueueMessage(BaseModel):
+    """A message as SQS gives it to a function."""
+
+    class Attributes(BaseModel):
+        receives: int = Field(alias="ApproximateReceiveCount")
+
+    message_id: str = Field(alias="messageId")
+    receipt_handle: str = Field(alias="receiptHandle")
+    attributes: Attributes
+    body: str
+
+
+class QueueBatch(BaseModel):
+    """What SQS invokes a function with.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+
+    messages: list[QueueMessage] = Field(alias="Records")
+
+
+def batch_report(failed: list[QueueMessage]) -> dict[str, list[dict[str, str]]]:
+    """The answer that sends what failed, and only that, back to the queue."""
+    return {"batchItemFailures": [{"itemIdentifier": one.message_id} for one in failed]}
+
+
 class _Bucket(BaseModel):
     name: str
 
