@@ -74,7 +74,9 @@ def _entered(task: Task, status: Status) -> str:
         Status.QUEUED: "queued again",
         Status.SUBMITTING: f"sent to the vendor, attempt {task.attempt}, model {task.model}",
         Status.UNCERTAIN: "whether the vendor accepted it became unknown",
-        Status.PROCESSING: f"accepted by the vendor as prediction {task.prediction_id}",
+        Status.PROCESSING: f"to be a copy of the PNG of task {task.reused_from}, an equal upload"
+        if task.reused_from
+        else f"accepted by the vendor as prediction {task.prediction_id}",
         Status.COMPLETED: f"the PNG was saved as s3://{task.output_bucket}/{task.output_key}",
     }
     return texts.get(status, status.value) + why
@@ -125,7 +127,7 @@ def _state(stack: Stack, task: Task) -> Iterator[str]:
     if task.status is Status.UNCERTAIN and task.due_at:
         policy = OnUncertain(stack.parameters["OnUncertain"])
         yield _WHEN_DUE[policy].format(when(task.due_at))
-    if task.polls:
+    if task.polls and not task.reused_from:
         yield f"the vendor was asked {plural(task.polls, 'time')}"
     if task.inference_ms:
         yield f"the vendor needed {task.inference_ms / 1000:.1f} s"
@@ -134,6 +136,8 @@ def _state(stack: Stack, task: Task) -> Iterator[str]:
 
 
 def _cost(stack: Stack, task: Task) -> str:
+    if task.reused_from:
+        return "nothing is paid: an upload with the same content was, and this is a copy of its PNG"
     if not task.attempt:
         return "nothing was paid: it was never sent"
     price = f"${stack.parameters['PricePerImage']}"

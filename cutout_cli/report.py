@@ -66,7 +66,7 @@ def summary(jobs: Sequence[Job], seconds: float) -> str:
 
 def steps(job: Job) -> Table | None:
     """How long each step of one photo took."""
-    if not job.task or not job.succeeded or not job.is_new:
+    if not job.task or not job.succeeded or not job.is_new or job.task.reused_from:
         return None
     table = Table("step", "seconds", "what happened", box=None, header_style="bold")
     for step, seconds, what in _steps(job, job.task):
@@ -91,6 +91,8 @@ def _ending(job: Job) -> str:
 def _how(job: Job, task: Task) -> str:
     if not job.is_new:
         return "was there already"
+    if task.reused_from:
+        return f"{job.seconds:.1f} s, a copy of the PNG of an equal photo"
     inference = _inference(task)
     own = f" (remover {inference:.1f} s)" if inference else ""
     sure = f", confidence {job.confidence}" if job.confidence else ""

@@ -20,7 +20,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FIELDS = {
     *("task_id", "key", "version_id", "status", "code", "reason", "created_at", "entered_at"),
     *("attempt", "polls", "prediction_id", "model", "submit_after", "inference_ms"),
-    "confidence",
+    *("confidence", "reused_from"),
     *("output_bucket", "output_key"),
 }
 
@@ -49,6 +49,8 @@ def line(task: Task) -> str:
     """One task: status, since when, key, and why."""
     since = task.entered_at.get(task.status, task.created_at)
     why = f": {task.reason} ({task.code})" if task.reason else ""
+    if task.reused_from:
+        why = f": a copy of the PNG of task {task.reused_from}"
     return f"{task.status:10} {when(since)}  {shown(task.key)}{why}"
 
 

@@ -26,8 +26,10 @@ from cutout.domain.messages import (
 from cutout.domain.schedule import Schedule
 from cutout.observability import logger
 from cutout.retry import Retrier
+from cutout.reuse import Reuse
 from cutout.settings import SubmitSettings
 from cutout.settle import Settler
+from cutout.store.contents import Contents
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -62,6 +64,7 @@ def submitter() -> Submitter:
         wait_loop=WaitLoop(client("stepfunctions"), env.state_machine_arn),
         closer=Closer(ledger, EventBus(client("events"), env.event_bus), utc_now),
         settler=Settler(ledger, wavespeed, env.key_is_dedicated),
+        reuse=Reuse(ledger, Contents(table)),
         clock=utc_now,
     )
 

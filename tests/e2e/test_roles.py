@@ -93,7 +93,9 @@ def test_an_upload_that_the_role_may_not_claim_ends_in_the_dead_letter_queue(
 @pytest.fixture(scope="module")
 def called() -> Iterator[dict[str, set[str]]]:
     """The actions that each caller used in a stack that went through all it can go through."""
-    with running(schedule_scale=1 / 20, Webhook="on", WebhookFallbackSeconds="12") as stack:
+    with running(
+        schedule_scale=1 / 20, Webhook="on", WebhookFallbackSeconds="12", ReuseResults="true"
+    ) as stack:
         go_through_everything(stack)
         made: dict[str, set[str]] = {}
         for call, _ in stack.aws.report().calls:
@@ -109,13 +111,13 @@ def go_through_everything(stack: StackClient) -> None:
     assert completed.status is Status.COMPLETED
     rejected = stack.upload(b"no picture", "bad.jpg")
     stack.ask_for_fault("submit-accepted-dropped", "lost.jpg")
-    settled = stack.upload(photo(), "lost.jpg")
+    settled = stack.upload(photo(161), "lost.jpg")
     stack.reached(settled, Status.COMPLETED)
     stack.ask_for_fault("submit-rate-limited", "later.jpg", times=1)
-    later = stack.upload(photo(), "later.jpg")
+    later = stack.upload(photo(162), "later.jpg")
     stack.end_wait(stack.reached(later, Status.QUEUED, code="rate_limited"))
     stack.ask_for_fault("task-never-ends", "slow.jpg")
-    slow = stack.reached(stack.upload(photo(), "slow.jpg"), Status.PROCESSING)
+    slow = stack.reached(stack.upload(photo(163), "slow.jpg"), Status.PROCESSING)
     wait_for(lambda: stack.ledger.get(slow.task_id).polls)
     stack.send(RetryRequest.body(slow.task_id))
     stack.end_wait(slow)  # the clock looks at its execution
@@ -126,10 +128,13 @@ def go_through_everything(stack: StackClient) -> None:
     stack.states.stop_execution(executionArn=stack.execution_arn(slow))
     stack.reached(slow.upload, Status.FAILED)
     stack.ask_for_fault("task-fails", "fails.jpg")
-    stack.execution(stack.ended(stack.upload(photo(), "fails.jpg")))
+    stack.execution(stack.ended(stack.upload(photo(164), "fails.jpg")))
     stack.ended(rejected)
     stack.execution(completed)
     stack.ended(later)
+    copied = stack.ended(stack.upload(photo(), "copied.jpg"))
+    assert (copied.status, copied.reused_from) == (Status.COMPLETED, completed.task_id)
+    assert stack.billed("copied.jpg") == []
 
 
 def wait_for_call(stack: StackClient, owner: str, action: str) -> None:

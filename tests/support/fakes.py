@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 
@@ -171,22 +172,34 @@ def _conditions() -> Iterator[None]:
 
 
 class S3:
-    """Versioned objects; `saved` is told the bytes before and after an upload."""
+    """Versioned uploads, and outputs without versions, whose ETag is that of their maker.
 
-    def __init__(self, functions: Functions, saved: Callable[[str, bytes], None]) -> None:
+    `saved` is told the key, the bytes and the metadata of each output.
+    """
+
+    def __init__(
+        self, functions: Functions, saved: Callable[[str, bytes, dict[str, str]], None]
+    ) -> None:
         self._functions = functions
         self._saved = saved
         self.versions: dict[tuple[str, str, str | None], bytes] = {}
+        self.metadata: dict[tuple[str, str, str | None], dict[str, str]] = {}
 
     def head_object(self, **asked: Any) -> Item:
         self._functions.spend()
         self._find(asked)
-        return {"Metadata": {}}
+        metadata = self.metadata.get(_address(asked), {})
+        return {"Metadata": metadata, "ETag": metadata.get("cutout-task-id", "")}
 
     def get_object(self, **asked: Any) -> Item:
         self._functions.spend()
-        start, end = asked["Range"].removeprefix("bytes=").split("-")
-        return {"Body": io.BytesIO(self._find(asked)[int(start) : int(end) + 1])}
+        body = self._find(asked)
+        if asked["IfMatch"] != self.metadata.get(_address(asked), {}).get("cutout-task-id", "e"):
+            raise Errors.PreconditionFailed
+        if "Range" in asked:
+            start, end = asked["Range"].removeprefix("bytes=").split("-")
+            body = body[int(start) : int(end) + 1]
+        return {"Body": StreamingBody(io.BytesIO(body), len(body))}
 
     def get_object_tagging(self, **asked: Any) -> Item:
         self._functions.spend()
@@ -198,21 +211,27 @@ class S3:
         return f"https://{lent['Bucket']}.s3.test/{lent['Key']}?{lent['VersionId']}"
 
     def upload_fileobj(
-        self, file: io.BufferedReader, bucket: str, key: str, **_options: Any
+        self, file: io.BufferedReader, bucket: str, key: str, **options: Any
     ) -> None:
         body = b""
         while block := file.read(1024):
             self._functions.spend()  # a part
             body += block
         self._functions.spend()  # nothing is there before the upload is completed
-        self._saved(key, body)
+        metadata = options["ExtraArgs"]["Metadata"]
+        self._saved(key, body, metadata)
         self.versions[bucket, key, None] = body
+        self.metadata[bucket, key, None] = metadata
 
     def _find(self, asked: Item) -> bytes:
         try:
-            return self.versions[asked["Bucket"], asked["Key"], asked["VersionId"]]
+            return self.versions[_address(asked)]
         except KeyError as error:
             raise Errors.NoSuchKey from error
+
+
+def _address(asked: Item) -> tuple[str, str, str | None]:
+    return asked["Bucket"], asked["Key"], asked.get("VersionId")
 
 
 @dataclass

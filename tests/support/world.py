@@ -24,8 +24,10 @@ from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
 from cutout.poll import Poller
 from cutout.retry import Retrier
+from cutout.reuse import Reuse
 from cutout.settings import ClockSettings, PollSettings, SubmitSettings
 from cutout.settle import Settler
+from cutout.store.contents import Contents
 from cutout.store.governor import Governor
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -106,6 +108,7 @@ class Pipeline:
             "base64_output": False,
             "webhook_url": "",
             "webhook_fallback_seconds": 60,
+            "reuse_results": False,
             "on_uncertain": "hold",
             "uncertain_grace_seconds": 600,
             "key_is_dedicated": False,
@@ -133,6 +136,7 @@ class Pipeline:
             wait_loop=WaitLoop(self.states, self.machine),
             closer=self.closer(),
             settler=Settler(self.ledger, wavespeed, env.key_is_dedicated),
+            reuse=Reuse(self.ledger, Contents(self.table)),
             clock=self._clock,
         )
 
@@ -170,6 +174,7 @@ class Pipeline:
             "deadline_seconds": 600,
             "webhook_fallback_seconds": 60,
             "lock_seconds": 330,
+            "reuse_results": False,
             "event_bus": "default",
             "max_output_megabytes": 10,
             "max_megapixels": 1,

@@ -79,6 +79,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     for status in Status:
         observability.count_task(status)
     observability.count_wait("any")
+    observability.count_reused()
     now = datetime.now(UTC)
     observability.measure_completed(make_task(created_at=now, entered_at={Status.COMPLETED: now}))
     directives = [

@@ -235,6 +235,7 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "wait_loop": "states:",
         "closer": "events:",
         "settler": "dynamodb:",
+        "reuse": "dynamodb:",
     }
 
     adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}
@@ -272,6 +273,16 @@ def test_a_role_that_reads_a_secret_or_a_bucket_may_use_its_key() -> None:
         (statement,) = policies[policy]["PolicyDocument"]["Statement"]
         assert "kms:Decrypt" in statement["Action"]
         assert statement["Condition"]["StringEquals"]["kms:ViaService"]
+
+
+def test_pngs_can_be_read_only_if_they_are_reused() -> None:
+    policy = template()["Resources"]["ReusePolicy"]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert policy["Condition"] == "ReusesResults"
+    assert policy["Properties"]["Roles"] == [{"Ref": "PollRole"}]
+    assert statement["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
+    assert "OutputBucket" in json.dumps(statement["Resource"])
+    assert template()["Parameters"]["ReuseResults"]["Default"] == "false"
 
 
 def test_only_what_is_under_the_prefix_can_be_read() -> None:

@@ -183,6 +183,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
         "key": "a b/ü+%.jpg",
         "output_bucket": "cutouts",
         "output_key": "a b/ü+%.jpg.png",
+        "reused_from": None,
     }
 
 

@@ -30,6 +30,7 @@ SUBMIT = (
         "SYNC_MODE": "false",
         "BASE64_OUTPUT": "true",
         "WEBHOOK_URL": "",
+        "REUSE_RESULTS": "false",
         "ON_UNCERTAIN": "hold",
         "UNCERTAIN_GRACE_SECONDS": "600",
         "KEY_IS_DEDICATED": "false",
@@ -53,6 +54,7 @@ POLL = (
         "MAX_OUTPUT_MEGABYTES": "200",
         "MAX_MEGAPIXELS": "50",
         "OPAQUE_CUTOUT": "save",
+        "REUSE_RESULTS": "true",
     }
 )
 WEBHOOK = COMMON | MACHINE

@@ -214,6 +214,13 @@ def test_a_superseded_task_ends_well_and_quietly(loop: WaitLoopHarness) -> None:
     assert loop.states(execution) == [*ONE_POLL, "What now?", "Superseded"]
 
 
+def test_a_task_that_is_queued_again_ends_its_execution_quietly(loop: WaitLoopHarness) -> None:
+    execution = loop.run("queued")
+
+    assert execution["status"] == "SUCCEEDED"
+    assert loop.states(execution) == [*ONE_POLL, "What now?", "Queued again"]
+
+
 def test_a_task_that_could_not_be_closed_leaves_its_reason_in_the_execution(
     loop: WaitLoopHarness,
 ) -> None:

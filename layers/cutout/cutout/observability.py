@@ -29,6 +29,12 @@ def count_task(status: Status) -> None:
         pass
 
 
+def count_reused() -> None:
+    """Count one PNG that is a copy and cost nothing, as metric `TasksReused`."""
+    with single_metric(name="TasksReused", unit=MetricUnit.Count, value=1):
+        pass
+
+
 def count_wait(code: str) -> None:
     """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
     with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:

@@ -1,8 +1,10 @@
 """Poll a task: ask the vendor how it stands and save the output once it is there."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import Unpack
 
@@ -13,20 +15,22 @@ from cutout.domain.errors import (
     MetadataRefused,
     NotNow,
     OutputBusy,
+    OutputGone,
     OutputUnavailable,
     PredictionFailed,
     PredictionMissing,
     PredictionNotFound,
     Superseded,
+    TaskNotFound,
     TimedOut,
     VendorUnavailable,
 )
 from cutout.domain.images import MEGABYTE, MEGAPIXEL
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
-from cutout.domain.png import OpaqueCutouts, PngCheck
+from cutout.domain.png import OpaqueCutouts, Output, PngCheck
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Confidence, Status, Task, TaskChanges
-from cutout.observability import count_task, logger, measure_completed
+from cutout.observability import count_reused, count_task, logger, measure_completed
 from cutout.settings import PollSettings
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -42,6 +46,8 @@ _PASSING = (VendorUnavailable, NotNow, OutputUnavailable, OutputBusy)
 _KNOWN_WITHIN = timedelta(minutes=2)
 _LONGEST_WAIT = 60  # seconds until the next look in a trouble
 _GROWTH = 0.25
+
+OpenOutput = Callable[[], AbstractContextManager[Output]]
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,11 @@ class Poller:
         task = self.ledger.count_poll(task_id)
         if task.status is not Status.PROCESSING:
             return _result(task)  # an earlier try got further than its answer
-        if task.prediction_id is None:
-            raise PredictionMissing("the ledger holds no prediction of this task; retry it")
         try:
+            if task.reused_from:
+                return self._copy(task, task.reused_from)
+            if task.prediction_id is None:
+                raise PredictionMissing("the ledger holds no prediction of this task; retry it")
             return self._look(task, task.prediction_id)
         except _PASSING as error:
             return self._wait_out(task, error)
@@ -83,12 +91,18 @@ class Poller:
     def _look(self, task: Task, prediction_id: str) -> WaitLoopState:
         prediction = self.wavespeed.result(prediction_id)
         if prediction.status is PredictionStatus.COMPLETED:
-            return _result(self._save(task, prediction))
+            return _result(self._saved(task, prediction))
         if prediction.status.ended:
             reason = prediction.error or "no reason given"
             raise PredictionFailed(f"the vendor ended it as {prediction.status}: {reason}")
         self._check_deadline(task, "it is still being processed")
         return _result(task, self.schedule.wait(task, self.clock()))
+
+    def _saved(self, task: Task, prediction: Prediction) -> Task:
+        if not prediction.outputs:
+            raise PredictionFailed("the vendor completed it without an output")
+        output = partial(self.outputs.open, prediction.outputs[0])
+        return self._save(task, output, round(prediction.timings.inference))
 
     def _wait_out(self, task: Task, error: CutoutError) -> WaitLoopState:
         """Look again, ever later while the task grows old."""
@@ -98,48 +112,88 @@ class Poller:
         wait = min(ceil(age.total_seconds() * _GROWTH), _LONGEST_WAIT)
         return _result(task, max(wait, self.schedule.wait(task, self.clock())))
 
-    def _save(self, task: Task, prediction: Prediction) -> Task:
-        if not prediction.outputs:
-            raise PredictionFailed("the vendor completed it without an output")
+    def _copy(self, task: Task, source_id: str) -> WaitLoopState:
+        """Save the PNG of an equal upload, or wait for it; if none comes, pay after all."""
+        source = self._find(source_id)
+        if source and source.png_is_known:
+            try:
+                saved = self._save(task, partial(self.storage.open_png, source))
+            except OutputGone:
+                self.ledger.update(source, output_etag=None)  # nobody need look for it again
+            else:
+                count_reused()
+                return _result(saved)
+        elif source and source.is_sent:
+            return _result(task, self.schedule.wait(task, self.clock()))
+        return _result(self._queue_again(task))
+
+    def _find(self, task_id: str) -> Task | None:
+        try:
+            return self.ledger.get(task_id)
+        except TaskNotFound:
+            return None  # the ledger has forgotten it
+
+    def _queue_again(self, task: Task) -> Task:
+        logger.info("the equal upload has no PNG; this one is sent itself")
+        reason = "the upload with the same content, which came before, has no PNG to be copied"
+        now = self.clock()
+        return self.ledger.move(
+            task,
+            Status.QUEUED,
+            now,
+            due_at=now,
+            reused_from=None,
+            code="waits_for_turn",
+            reason=reason,
+        )
+
+    def _save(self, task: Task, output: OpenOutput, inference_ms: int = 0) -> Task:
         now = self.clock()
         try:
             self.locks.acquire(task, now, now + timedelta(seconds=self.settings.lock_seconds))
-            confidence = self._stream(task, prediction.outputs[0])
+            saved = self._stream(task, output)
         except Superseded as error:
             return self._end(task, Status.SUPERSEDED, code=error.code, reason=str(error))
-        inference_ms = round(prediction.timings.inference)
         # Published before it is written: a crash in between publishes twice, never not at all.
         self.events.publish(CutoutCompleted.of(task))
-        completed = self._end(
-            task, Status.COMPLETED, inference_ms=inference_ms, confidence=confidence
-        )
+        changes: TaskChanges = {"inference_ms": inference_ms, **saved}
+        completed = self._end(task, Status.COMPLETED, **changes)
         measure_completed(completed)
         if inference_ms:
             self.latencies.remember(task, inference_ms)
         return completed
 
-    def _stream(self, task: Task, output: str) -> Confidence | None:
-        """Save the output under the key that this task has locked; how sure the remover was."""
+    def _stream(self, task: Task, output: OpenOutput) -> TaskChanges:
+        """Save the output under the key that this task has locked; what to note about it."""
         try:
-            return self._save_png(task, output)
-        except MetadataRefused:
-            return self._save_png(task, output, carry_over=False)
+            try:
+                confidence = self._save_png(task, output)
+            except MetadataRefused:
+                confidence = self._save_png(task, output, carry_over=False)
+            version_id, etag = self._saved_png(task)
         finally:
             self.locks.release(task)
+        return {"confidence": confidence, "output_version_id": version_id, "output_etag": etag}
 
-    def _save_png(self, task: Task, output: str, *, carry_over: bool = True) -> Confidence | None:
+    def _save_png(
+        self, task: Task, output: OpenOutput, *, carry_over: bool = True
+    ) -> Confidence | None:
         check = PngCheck(
             self.settings.max_output_megabytes * MEGABYTE,
             self.settings.max_megapixels * MEGAPIXEL,
             refuse_opaque=self.settings.opaque_cutout is OpaqueCutouts.FAIL,
         )
-        with self.outputs.open(output) as found:
+        with output() as found:
             told = task.model_copy(update={"confidence": found.confidence})
             self.storage.save_png(told, found.blocks, check, carry_over=carry_over)
         logger.info(
             "the output was saved", output_bytes=check.size, width=check.width, height=check.height
         )
         return found.confidence
+
+    def _saved_png(self, task: Task) -> tuple[str | None, str | None]:
+        """Which object to copy for an equal upload; looked up only where that may be asked for."""
+        return self.storage.saved_png(task) if self.settings.reuse_results else (None, None)
 
     def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
         ended = self.ledger.move(task, status, self.clock(), **changes)

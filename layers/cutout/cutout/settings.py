@@ -59,6 +59,7 @@ class SubmitSettings(WaveSpeedSettings):
     base64_output: bool
     webhook_url: str = Field(description="The webhook function's URL; empty with the webhook off.")
     webhook_fallback_seconds: int
+    reuse_results: bool
     on_uncertain: OnUncertain
     uncertain_grace_seconds: int
     key_is_dedicated: bool
@@ -79,6 +80,7 @@ class PollSettings(WaveSpeedSettings):
     deadline_seconds: int
     webhook_fallback_seconds: int
     lock_seconds: int
+    reuse_results: bool
     event_bus: str
     max_output_megabytes: int
     max_megapixels: int

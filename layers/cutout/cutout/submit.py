@@ -25,6 +25,7 @@ from cutout.domain.errors import (
     PredictionNotFound,
     RateLimited,
     Rejected,
+    ServiceError,
     StatusChanged,
     TaskNotFound,
     VendorUnavailable,
@@ -35,6 +36,7 @@ from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import OnUncertain, Status, Task, TaskChanges, new_task
 from cutout.domain.uploads import Upload
 from cutout.observability import count_task, count_wait, logger
+from cutout.reuse import Reuse
 from cutout.settings import SubmitSettings
 from cutout.settle import Accepted, NotAccepted, Settler, Unclear
 from cutout.store.governor import Charge, Governor
@@ -67,6 +69,7 @@ class Submitter:
     wait_loop: WaitLoop
     closer: Closer
     settler: Settler
+    reuse: Reuse
     clock: Callable[[], datetime]
 
     def submit(self, upload: Upload) -> None:
@@ -130,14 +133,41 @@ class Submitter:
                 )
                 return
             options = preflight(task, self.storage, self.settings)
+            task = self._hashed(task)
         except (NotNow, VendorUnavailable) as error:
             self._queue_again(task, error)
             return
         except Rejected as error:
             self.closer.close(task, Status.REJECTED, error.code, str(error))
             return
-        if self._has_its_turn(task):
+        if self.settings.reuse_results and (source := self.reuse.source(task, options.model)):
+            self._copy(task, source, options.model)
+        elif self._has_its_turn(task):
             self._submit(task, options)
+
+    def _hashed(self, task: Task) -> Task:
+        """By its bytes an upload is known that has been cut out before; they are read once."""
+        if not self.settings.reuse_results or task.content_sha256:
+            return task
+        return self.ledger.update(task, content_sha256=self.storage.sha256(task))
+
+    def _copy(self, task: Task, source: str, model: str) -> None:
+        """Have the poll function copy the PNG of an equal upload, or wait for it, for nothing."""
+        self._mark_processing(
+            task,
+            first_wait=0,
+            attempt=task.attempt + (task.status is Status.QUEUED),
+            model=model,
+            reused_from=source,
+            prediction_id=None,
+            callback_expected=False,
+            callback_token=None,
+            called_back_at=None,
+            slot_at=None,
+            submit_after=None,
+            code=None,
+            reason=None,
+        )
 
     def _submit(self, task: Task, options: Options) -> None:
         # Presigned before the write-ahead: between that and the POST nothing else may fail.
@@ -152,7 +182,21 @@ class Submitter:
         except StatusChanged:
             self.governor.refund(charge)
             raise
-        self._post(task, url, options, charge)
+        if source := self._faster(task, options.model):
+            self._copy(task, source, options.model)
+            self.governor.refund(charge)
+        else:
+            self._post(task, url, options, charge)
+
+    def _faster(self, task: Task, model: str) -> str | None:
+        """The equal upload that pays, if it was faster. This one is written ahead: no failing."""
+        if not self.settings.reuse_results:
+            return None
+        try:
+            return self.reuse.claim(task, model)
+        except ServiceError:
+            logger.exception("whether an equal upload is paid is not known; this one is paid")
+            return None
 
     def _result_exists(self, task: Task) -> bool:
         """Whether the vendor has the result of an earlier attempt, or will have it."""
@@ -230,6 +274,7 @@ class Submitter:
             task_token=None,
             prediction_id=None,
             candidate=None,
+            reused_from=None,
             slot_at=None,
             submit_after=None,
             code=None,

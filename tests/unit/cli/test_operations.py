@@ -246,6 +246,18 @@ def test_what_becomes_of_an_uncertain_task_is_explained(
     assert "it may have been paid: $0.01" in story
 
 
+def test_a_copy_is_told_as_one(cutout: Cutout, upload: Any, world: World) -> None:
+    first, task = upload("first.jpg"), upload("copy.jpg", Status.PROCESSING, "", "")
+    world.ledger.update(task, reused_from=first.task_id, prediction_id=None)
+
+    story = cutout("explain", "copy.jpg").stdout
+    assert f"to be a copy of the PNG of task {first.task_id}" in story
+    assert "nothing is paid: an upload with the same content was" in story
+    told = cutout("status", "copy.jpg").stdout
+    assert f"copy.jpg: a copy of the PNG of task {first.task_id}" in told
+    assert json.loads(cutout("status", "copy.jpg", "--json").stdout)["reused_from"] == first.task_id
+
+
 def test_a_story_is_found_by_the_vendors_id(cutout: Cutout, upload: Any, stack: FakeStack) -> None:
     stack.asks_vendor = False
     task = upload("a.jpg")

@@ -16,7 +16,7 @@ from cutout.wavespeed.contract import sign_webhook
 from functions.submit.app import handle_message
 from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
 from tests.support.images import jpeg
-from tests.support.world import Pipeline
+from tests.support.world import MODEL, Pipeline
 from tests.unit.promise.vendor import (
     ACCEPTED,
     CALLBACKS_AT,
@@ -63,9 +63,12 @@ class Stage(Pipeline):
     and every submit against those before it.
     """
 
-    def __init__(self, policy: str, *, webhook: bool, grace: timedelta = GRACE) -> None:
+    def __init__(
+        self, policy: str, *, webhook: bool, grace: timedelta = GRACE, reuse: bool = False
+    ) -> None:
         self.policy = policy
         self.grace = grace
+        self.reuse = reuse
         self.functions = Functions()
         self.broken: list[AssertionError] = []
         dynamodb = DynamoDB(self.functions, self._noting(self._moved))
@@ -83,12 +86,13 @@ class Stage(Pipeline):
             "uncertain_grace_seconds": grace.seconds,
             "key_is_dedicated": True,
             "webhook_url": CALLBACKS_AT if webhook else "",
+            "reuse_results": reuse,
         }
         self._submitter, self._retrier = self.submitter(**settings), self.retrier(**settings)
         self._receiver = self.webhook_receiver()
         self._backstop = self.backstop()
         self._waker = self.waker(**plan)
-        poll = self.poller().poll
+        poll = self.poller(reuse_results=reuse).poll
         self.loops = WaitLoops(states, dynamodb, self.functions, self._clock, poll, self.close)
         self.uploads: list[Upload] = []
         self.queue: list[Waiting] = []
@@ -96,6 +100,7 @@ class Stage(Pipeline):
         self.retrying: list[str | None] = []
         self.uncertain: dict[tuple[str, int], datetime] = {}
         self.saved: set[int] = set()
+        self.in_bucket: dict[str, int] = {}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         return self.vendor.answer(request)
@@ -195,6 +200,9 @@ class Stage(Pipeline):
             if post.at.date() == self.now.date() and post.outcome not in NOT_BILLED
         ]
         assert len(today) < IMAGES_A_DAY, "over the day's budget"
+        if self.reuse:
+            noted = self._submitter.reuse.contents.payer(self.ledger.get(posted.task_id), MODEL)
+            assert noted == (posted.task_id, posted.attempt), "paid beside an equal upload"
         if not earlier or earlier[-1].outcome in NOTHING_ACCEPTED:
             return
         last = earlier[-1]
@@ -279,22 +287,21 @@ class Stage(Pipeline):
         if task.status is Status.UNCERTAIN and left is not Status.UNCERTAIN:
             self.uncertain[task.task_id, task.attempt] = self.now
         if task.status is Status.COMPLETED:
-            number = self.number(task)
+            number = self._number(task.task_id)
             assert number in self.saved, "completed without its PNG"
-            assert self._in_bucket(task.output_key) >= number
+            assert self.in_bucket[task.output_key] >= number
 
-    def _saved(self, key: str, body: bytes) -> None:
-        number = OUTPUTS.index(body)
+    def _saved(self, key: str, body: bytes, metadata: dict[str, str]) -> None:
+        """All uploads have the same bytes, so that with `reuse` they may have each other's PNG."""
+        number = self._number(metadata["cutout-task-id"])
+        assert self.reuse or body == OUTPUTS[number], "another's image"
         assert key == f"{self.uploads[number].key}.png", "an image under another's key"
-        assert number >= self._in_bucket(key), "an older revision replaced a newer one"
+        assert number >= self.in_bucket.get(key, -1), "an older revision replaced a newer one"
+        self.in_bucket[key] = number
         self.saved.add(number)
 
-    def _in_bucket(self, key: str) -> int:
-        body = self.objects.get(("cutouts", key, None))
-        return OUTPUTS.index(body) if body else -1
-
-    def number(self, task: Task) -> int:
-        return [upload.task_id for upload in self.uploads].index(task.task_id)
+    def _number(self, task_id: str) -> int:
+        return [upload.task_id for upload in self.uploads].index(task_id)
 
     def rows(self) -> list[Task]:
         """The tasks of all uploads that have one; the others' events must still be on their way."""

@@ -29,11 +29,26 @@ def submitted() -> Stage:
     return ready
 
 
+def copying() -> Stage:
+    """An upload that waits for its first poll, and an equal one that has been completed."""
+    ready = Stage("resubmit", webhook=False, reuse=True)
+    for key in "ab":
+        ready.put(key)
+        ready.deliver(ready.visible()[0], Run())
+        while ready.loops.running() and key == "a":
+            ready.vendor.end_all()
+            ready.now = ready.loops.running()[0].until
+            ready.loops.step(ready.loops.running()[0], Run())
+    (execution,) = ready.loops.running()
+    while execution.state != "Poll":
+        ready.loops.step(execution, Run())
+    return ready
+
+
 def settled(stage: Stage) -> Status:
     stage.calm_down()
     stage.audit()
-    (row,) = stage.rows()
-    return row.status
+    return stage.rows()[-1].status
 
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))
@@ -51,6 +66,15 @@ def test_a_poll_that_is_killed_while_it_saves_is_completed_and_told(kill_at: int
     killed.loops.step(killed.loops.running()[0], Run(kill_at))
 
     assert settled(killed) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_copy_that_is_killed_is_completed_later_and_not_paid(kill_at: int) -> None:
+    killed = copying()
+    killed.loops.step(killed.loops.running()[0], Run(kill_at))
+
+    assert settled(killed) is Status.COMPLETED
+    assert len(killed.vendor.posts) == 1
 
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))

@@ -54,10 +54,11 @@ class Promise(RuleBasedStateMachine):
     """What can happen, in any order."""
 
     policy = ""
+    reuse = False
 
     @initialize(webhook=st.booleans(), keys=st.sampled_from(["a", "ab", "aa", "aab"]))
     def begin(self, webhook: bool, keys: str) -> None:
-        self.stage = Stage(self.policy, webhook=webhook)
+        self.stage = Stage(self.policy, webhook=webhook, reuse=self.reuse)
         for key in keys:
             self.stage.put(key)
 
@@ -197,8 +198,15 @@ class Settled(Promise):
     policy = "settle"
 
 
+class Reused(Promise):
+    """All uploads have the same bytes."""
+
+    policy = "resubmit"
+    reuse = True
+
+
 @pytest.mark.no_cover  # it would take twice as long; single cases cover the same lines
-@pytest.mark.parametrize("machine", [Held, Resubmitted, Settled])
+@pytest.mark.parametrize("machine", [Held, Resubmitted, Settled, Reused])
 def test_the_promise_is_kept_whatever_happens(machine: type[Promise]) -> None:
     run_state_machine_as_test(
         machine,

@@ -66,7 +66,7 @@ class WaitLoops:
             execution.state = "Wait"
             if now["await_callback"]:
                 self._leave_token(execution)
-        elif now["status"] in {"completed", "superseded"}:
+        elif now["status"] in {"completed", "superseded", "queued"}:
             execution.status = "SUCCEEDED"
         else:
             self._fail(execution, "TaskEndedElsewhere", f"the task is {now['status']}")

@@ -1,8 +1,9 @@
 """S3: read an upload in ranges, presign it for the vendor, stream the output into its bucket."""
 
+import hashlib
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
@@ -10,9 +11,15 @@ from urllib.parse import urlencode
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutout.domain.errors import MetadataRefused, ServiceError, SourceGone, Superseded
+from cutout.domain.errors import (
+    MetadataRefused,
+    OutputGone,
+    ServiceError,
+    SourceGone,
+    Superseded,
+)
 from cutout.domain.lineage import lineage, with_lineage
-from cutout.domain.png import PngCheck
+from cutout.domain.png import Output, PngCheck
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import ObjectRevision
 from cutout.observability import logger
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _RANGE_BYTES = 64 * 1024
+_BLOCK_BYTES = 256 * 1024
 # One part in memory at a time: the whole transfer stays near 16 MiB however large the PNG.
 _ONE_PART_AT_A_TIME = TransferConfig(use_threads=False, multipart_chunksize=8 * 1024 * 1024)
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "PreconditionFailed", "412"}
@@ -41,6 +49,16 @@ class Storage:
         """The user metadata of the upload. Raises `SourceGone`."""
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
+
+    def sha256(self, upload: ObjectRevision) -> str:
+        """The digest of the upload's bytes, in hex; it reads them all. Raises `SourceGone`."""
+        digest = hashlib.sha256()
+        with _translated_errors():
+            answer = self._client.get_object(**_revision(upload), IfMatch=upload.etag)
+            with closing(answer["Body"]) as body:
+                for block in body.iter_chunks(_BLOCK_BYTES):
+                    digest.update(block)
+        return digest.hexdigest()
 
     def presign(self, upload: ObjectRevision, seconds: int, media_type: str) -> str:
         """A URL under which anybody may read the upload for a while. Never log it.
@@ -79,6 +97,37 @@ class Storage:
             raise ServiceError(failed) from error
         except BotoCoreError as error:
             raise ServiceError(failed) from error
+
+    def saved_png(self, task: Task) -> tuple[str | None, str | None]:
+        """Version id and ETag of the PNG that a task has just saved, None where not to be had."""
+        try:
+            head = self._client.head_object(Bucket=task.output_bucket, Key=task.output_key)
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("the PNG cannot be reused: S3 tells nothing of it", error=repr(error))
+            return None, None
+        if head["Metadata"].get("cutout-task-id") != task.task_id:
+            return None, None  # somebody else's has taken its place
+        return head.get("VersionId"), head["ETag"].strip('"')
+
+    @contextmanager
+    def open_png(self, task: Task) -> Iterator[Output]:
+        """The PNG of a completed task, the very one that it saved. Raises `OutputGone`."""
+        version: Any = {"VersionId": task.output_version_id} if task.output_version_id else {}
+        try:
+            answer = self._client.get_object(
+                Bucket=task.output_bucket,
+                Key=task.output_key,
+                IfMatch=task.output_etag or "",
+                **version,
+            )
+        except ClientError as error:
+            if _is_gone(error) or _is_refused(error):
+                raise OutputGone(f"the PNG of task {task.task_id} is not there any more") from error
+            raise ServiceError(f"S3 failed to read the PNG of task {task.task_id}") from error
+        except BotoCoreError as error:
+            raise ServiceError(f"S3 failed to read the PNG of task {task.task_id}") from error
+        with closing(answer["Body"]) as body:
+            yield Output(body.iter_chunks(_BLOCK_BYTES), task.confidence)
 
     def _metadata(self, task: Task, carry_over: bool) -> dict[str, Any]:
         """The lineage, with the source's metadata and tags as far as they can be had.

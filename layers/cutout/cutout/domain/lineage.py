@@ -11,6 +11,7 @@ def lineage(task: Task) -> dict[str, str]:
     """Where the PNG came from, the most useful first; values are percent-encoded for headers."""
     entries = {
         "cutout-task-id": task.task_id,
+        "cutout-reused-from": task.reused_from,
         "cutout-prediction-id": task.prediction_id,
         "cutout-model": task.model,
         "cutout-confidence": task.confidence,

@@ -232,7 +232,10 @@ class CutoutFailed(BaseModel):
 
 
 class CutoutCompleted(BaseModel):
-    """The PNG of an upload is in the output bucket."""
+    """The PNG of an upload is in the output bucket.
+
+    `reused_from` is the task whose PNG it is a copy of, if it is one.
+    """
 
     detail_type: ClassVar = "Cutout Completed"
 
@@ -241,6 +244,7 @@ class CutoutCompleted(BaseModel):
     key: str
     output_bucket: str
     output_key: str
+    reused_from: str | None = None
 
     @classmethod
     def of(cls, task: Task) -> Self:

@@ -2,11 +2,13 @@
 
 import struct
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
 from cutout.domain.errors import BadOutput, EmptyCutout, OpaqueCutout
 from cutout.domain.pixels import CLEAR, HAS_ALPHA_CHANNEL, OPAQUE, Header, PixelCheck
+from cutout.domain.tasks import Confidence
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
@@ -37,6 +39,17 @@ _MAX_TEXTS = 60  # which together stay below Pillow's 64 MB
 # Bytes of a tRNS chunk by colour type; in a palette, one for each colour at most.
 _KEY_BYTES = {0: 2, 2: 6}
 _PALETTE = 3
+
+
+@dataclass(frozen=True)
+class Output:
+    """A PNG that comes from somewhere in blocks, and how sure its remover was, if it said so.
+
+    The blocks raise what opening it raises.
+    """
+
+    blocks: Iterator[bytes]
+    confidence: Confidence | None = None
 
 
 class OpaqueCutouts(StrEnum):

@@ -52,14 +52,17 @@ class Confidence(StrEnum):
     LOW = "low"
 
 
-# From queued to processing goes a retry whose result the vendor has.
+# From queued to processing goes a retry whose result the vendor has, and what is not sent because
+# an equal upload was; back goes the latter if that came to nothing.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.SUBMITTING, Status.REJECTED, Status.PROCESSING}),
     Status.SUBMITTING: frozenset(
         {Status.PROCESSING, Status.QUEUED, Status.UNCERTAIN, Status.FAILED}
     ),
     Status.UNCERTAIN: frozenset({Status.PROCESSING, Status.QUEUED, Status.FAILED}),
-    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.SUPERSEDED}),
+    Status.PROCESSING: frozenset(
+        {Status.COMPLETED, Status.FAILED, Status.SUPERSEDED, Status.QUEUED}
+    ),
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset(),
     Status.REJECTED: frozenset(),
@@ -156,6 +159,10 @@ class Task(ObjectRevision):
     inference_ms: int | None = None
     confidence: Confidence | None = Field(default=None, description="None: the vendor gave none.")
     polls: int = 0
+    content_sha256: str | None = Field(default=None, description="Hex; with ReuseResults alone.")
+    reused_from: str | None = Field(default=None, description="The task whose PNG is copied.")
+    output_version_id: str | None = None
+    output_etag: str | None = Field(default=None, description="With ReuseResults alone.")
     code: str | None = None
     reason: str | None = None
     write_id: str | None = Field(default=None, description="Of the last conditional write.")
@@ -169,6 +176,16 @@ class Task(ObjectRevision):
     def awaits_callback(self) -> bool:
         """Whether the wait loop may rely on being woken."""
         return self.callback_expected and self.called_back_at is None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a PNG is on its way."""
+        return self.status in {Status.SUBMITTING, Status.PROCESSING}
+
+    @property
+    def png_is_known(self) -> bool:
+        """Whether the very object is known that was saved."""
+        return self.status is Status.COMPLETED and self.output_etag is not None
 
     @property
     def revision(self) -> str:
@@ -222,6 +239,10 @@ class TaskChanges(TypedDict, total=False):
     task_token: str | None
     inference_ms: int
     confidence: Confidence | None
+    content_sha256: str
+    reused_from: str | None
+    output_version_id: str | None
+    output_etag: str | None
     code: str | None
     reason: str | None
 

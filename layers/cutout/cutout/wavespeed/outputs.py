@@ -11,12 +11,12 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 
 from cutout.domain.errors import BadOutput, OutputBlocked, OutputGone, OutputUnavailable
+from cutout.domain.png import Output
 from cutout.domain.tasks import Confidence
 from cutout.wavespeed.client import tls
 from cutout.wavespeed.contract import CONFIDENCE
@@ -78,17 +78,6 @@ class _PublicHosts(httpx.BaseTransport):
         return address
 
 
-@dataclass(frozen=True)
-class Output:
-    """What is downloaded, in blocks of at most `BLOCK_BYTES`, and how sure the remover was of it.
-
-    Only the local server says how sure. The blocks raise what `Outputs.open` raises.
-    """
-
-    blocks: Iterator[bytes]
-    confidence: Confidence | None = None
-
-
 class Outputs:
     """Downloads outputs of the API at `base_url`."""
 
@@ -110,7 +99,7 @@ class Outputs:
 
     @contextmanager
     def open(self, output: str) -> Iterator[Output]:
-        """Download an output; it is a URL, or base64.
+        """Download an output, in blocks of at most `BLOCK_BYTES`; it is a URL, or base64.
 
         Raises `OutputBlocked`, `OutputGone`, `BadOutput` or `OutputUnavailable`.
         """

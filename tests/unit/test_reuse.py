@@ -1,0 +1,276 @@
+"""With `ReuseResults`, of uploads with the same bytes one is paid, and the others are copies."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from cutout.domain.errors import ServiceError
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from tests.support.images import jpeg, png
+from tests.support.world import MODEL, World, accepted, answer, download, refused
+
+OTHER_MODEL = "acme/other"
+PHOTO, PNG = jpeg(40, 30), png(40, 30)
+
+
+class Reusing:
+    """The pipeline with the option on, a step at a time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.settings: dict[str, Any] = {"reuse_results": True, "allowed_models": OTHER_MODEL}
+
+    def upload(self, key: str, body: bytes = PHOTO, **metadata: str) -> Upload:
+        return self.world.upload(body, key, **metadata)
+
+    def submit(self, upload: Upload, *answers: httpx.Response) -> Task:
+        """Have an upload taken up; the vendor must be asked as often as there are answers."""
+        self.world.answers = list(answers)
+        self.world.submitter(**self.settings).submit(upload)
+        assert self.world.answers == []
+        return self.world.task(upload)
+
+    def send(self, upload: Upload, prediction_id: str = "p1") -> Task:
+        task = self.submit(upload, accepted(prediction_id))
+        assert task.status is Status.PROCESSING
+        return task
+
+    def poll(self, upload: Upload, *answers: httpx.Response) -> Task:
+        self.world.answers = list(answers)
+        self.world.poller(reuse_results=True).poll(upload.task_id)
+        assert self.world.answers == []
+        return self.world.task(upload)
+
+    def complete(self, upload: Upload, prediction_id: str = "p1", body: bytes = PNG) -> Task:
+        url = "https://vendor.test/out.png"
+        done = answer(id=prediction_id, status="completed", outputs=[url])
+        return self.poll(upload, done, download(body))
+
+    def close(self, upload: Upload) -> None:
+        task = self.world.task(upload)
+        self.world.closer().close(task, Status.FAILED, "prediction_failed", "no subject")
+
+    def png(self, key: str) -> bytes:
+        body: bytes = self.world.s3.get_object(Bucket="cutouts", Key=key)["Body"].read()
+        return body
+
+
+@pytest.fixture
+def reusing(world: World) -> Reusing:
+    world.s3.put_bucket_versioning(Bucket="cutouts", VersioningConfiguration={"Status": "Enabled"})
+    return Reusing(world)
+
+
+@pytest.fixture
+def first(reusing: Reusing) -> Task:
+    """An upload that was sent, paid and completed."""
+    upload = reusing.upload("first.jpg")
+    reusing.send(upload)
+    return reusing.complete(upload)
+
+
+def test_an_equal_upload_gets_the_same_png_for_nothing(reusing: Reusing, first: Task) -> None:
+    second = reusing.upload("second.jpg", title="mine")
+
+    assert reusing.submit(second).status is Status.PROCESSING
+    copied = reusing.poll(second)
+
+    assert (copied.status, copied.reused_from) == (Status.COMPLETED, first.task_id)
+    assert reusing.png("second.jpg.png") == PNG
+    saved = reusing.world.s3.head_object(Bucket="cutouts", Key="second.jpg.png")
+    assert saved["Metadata"]["cutout-reused-from"] == first.task_id
+    assert saved["Metadata"]["cutout-task-id"] == copied.task_id
+    assert saved["Metadata"]["title"] == "mine"
+    told = [event["detail"] for event in reusing.world.published()]
+    assert [event["reused_from"] for event in told] == [None, first.task_id]
+
+
+@pytest.mark.parametrize(
+    ("body", "metadata"),
+    [(jpeg(41, 30), {}), (PHOTO, {"cutout_model": OTHER_MODEL})],
+)
+def test_other_bytes_or_another_model_are_paid(
+    reusing: Reusing, first: Task, body: bytes, metadata: dict[str, str]
+) -> None:
+    task = reusing.submit(reusing.upload("b.jpg", body, **metadata), accepted("p2"))
+
+    assert (task.prediction_id, task.reused_from) == ("p2", None)
+
+
+def test_the_option_is_off_unless_it_is_asked_for(world: World) -> None:
+    world.answers = [accepted("p1"), accepted("p2")]
+    uploads = [world.upload(PHOTO, f"{number}.jpg") for number in range(2)]
+    for upload in uploads:
+        world.submitter().submit(upload)
+
+    assert world.answers == []
+    assert [world.task(upload).content_sha256 for upload in uploads] == [None, None]
+
+
+def test_budget_and_plan_are_not_touched_by_a_copy(reusing: Reusing) -> None:
+    reusing.settings |= {"daily_budget": "0.01", "images_per_minute": 1}
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.submit(first, answer(model_id=MODEL, price=0.01), accepted())
+    reusing.complete(first)
+    before = reusing.world.table.get("#governor")
+    assert before
+    assert before["spent"] == 10_000  # millionths
+
+    reusing.submit(second)
+
+    assert reusing.poll(second).status is Status.COMPLETED
+    assert reusing.world.table.get("#governor") == before
+
+
+def test_while_the_first_is_on_its_way_the_second_waits_for_it(reusing: Reusing) -> None:
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.send(first)
+
+    reusing.submit(second)
+    assert reusing.poll(second).status is Status.PROCESSING
+    reusing.complete(first)
+
+    assert reusing.poll(second).status is Status.COMPLETED
+
+
+def test_of_two_at_once_one_pays(reusing: Reusing) -> None:
+    """The second is written ahead before the first is; both found nobody who pays."""
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    world = reusing.world
+
+    def meanwhile(params: dict[str, Any], **_: Any) -> None:
+        # The first is written ahead: the second goes all the way before the first claims.
+        written = params["ExpressionAttributeValues"]
+        if {"S": "submitting"} in written.values():
+            world.dynamodb.meta.events.unregister(EVENT, meanwhile)
+            world.submitter(**reusing.settings).submit(second)
+
+    world.dynamodb.meta.events.register(EVENT, meanwhile)
+    reusing.submit(first, accepted("p2"))
+
+    assert world.task(second).prediction_id == "p2"
+    assert world.task(first).reused_from == second.task_id
+    reusing.complete(second, "p2")
+    assert reusing.poll(first).status is Status.COMPLETED
+
+
+EVENT = "provide-client-params.dynamodb.UpdateItem"
+
+
+def test_when_the_first_fails_the_second_pays(reusing: Reusing) -> None:
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.send(first)
+    reusing.submit(second)
+    reusing.close(first)
+
+    waiting = reusing.poll(second)
+    assert (waiting.status, waiting.reused_from) == (Status.QUEUED, None)
+    assert waiting.due_at == reusing.world.now
+
+    assert reusing.send(second, "p2").prediction_id == "p2"
+    assert reusing.complete(second, "p2").status is Status.COMPLETED
+    third = reusing.upload("third.jpg")
+    assert reusing.submit(third).reused_from == second.task_id
+
+
+@pytest.mark.parametrize("reply", [refused(429), refused(500)])
+def test_one_that_is_not_sent_or_uncertain_is_not_waited_for(
+    reusing: Reusing, reply: httpx.Response
+) -> None:
+    reusing.submit(reusing.upload("first.jpg"), reply)
+
+    assert reusing.send(reusing.upload("second.jpg"), "p2").reused_from is None
+
+
+def test_one_that_the_ledger_has_forgotten_is_not_waited_for(reusing: Reusing) -> None:
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.send(first)
+    reusing.submit(second)
+    reusing.world.dynamodb.delete_item(TableName="tasks", Key={"task_id": {"S": first.task_id}})
+
+    assert reusing.poll(second).status is Status.QUEUED
+    assert reusing.send(second, "p2").reused_from is None
+
+
+def test_the_very_version_is_copied_when_another_png_has_come_under_the_key(
+    reusing: Reusing, first: Task
+) -> None:
+    reusing.world.s3.put_object(Bucket="cutouts", Key=first.output_key, Body=png(7, 7))
+    second = reusing.upload("second.jpg")
+
+    reusing.submit(second)
+    reusing.poll(second)
+
+    assert reusing.png("second.jpg.png") == PNG
+
+
+def test_a_png_that_is_gone_is_not_copied_and_not_asked_for_again(
+    reusing: Reusing, first: Task
+) -> None:
+    version: Any = {"VersionId": first.output_version_id}
+    reusing.world.s3.delete_object(Bucket="cutouts", Key=first.output_key, **version)
+    second = reusing.upload("second.jpg")
+
+    reusing.submit(second)
+
+    assert reusing.poll(second).status is Status.QUEUED
+    assert reusing.send(second, "p2").prediction_id == "p2"
+
+
+def test_without_versions_a_png_that_was_replaced_is_not_copied(world: World) -> None:
+    reusing = Reusing(world)
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.send(first)
+    key = reusing.complete(first).output_key
+    world.s3.put_object(Bucket="cutouts", Key=key, Body=png(7, 7), Metadata={})
+
+    reusing.submit(second)
+
+    assert reusing.poll(second).status is Status.QUEUED
+
+
+def test_a_copy_of_an_older_revision_replaces_no_newer_one(reusing: Reusing, first: Task) -> None:
+    older = reusing.upload("same.jpg").model_copy(update={"sequencer": "1"})
+    newer = reusing.upload("same.jpg", jpeg(50, 30)).model_copy(update={"sequencer": "2"})
+    reusing.send(newer, "p2")
+    reusing.complete(newer, "p2", png(50, 30))
+
+    reusing.submit(older)
+
+    assert reusing.poll(older).status is Status.SUPERSEDED
+    assert reusing.png("same.jpg.png") == png(50, 30)
+
+
+def test_a_copy_passes_the_checks_that_a_result_passes(reusing: Reusing) -> None:
+    first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
+    reusing.send(first)
+    reusing.complete(first, body=png(40, 30, alpha=True))
+    reusing.submit(second)
+
+    with pytest.raises(Exception, match="more than the 0 bytes allowed"):
+        reusing.world.poller(reuse_results=True, max_output_megabytes=0).poll(second.task_id)
+
+    assert "second.jpg.png" not in {
+        found["Key"] for found in reusing.world.s3.list_objects_v2(Bucket="cutouts")["Contents"]
+    }
+
+
+def test_what_cannot_be_claimed_is_paid_rather_than_uncertain(
+    reusing: Reusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ServiceError("DynamoDB failed")
+
+    monkeypatch.setattr("cutout.reuse.Contents.claim", fails)
+
+    assert reusing.send(reusing.upload("first.jpg")).status is Status.PROCESSING
+
+
+def test_an_upload_that_was_replaced_is_rejected_when_it_is_read(world: World) -> None:
+    """Of a bucket without versions: other bytes must not go by the first ones' digest."""
+    reusing = Reusing(world)
+    upload = world.upload(PHOTO, "first.jpg").model_copy(update={"etag": "another"})
+
+    assert reusing.submit(upload).code == "source_gone"
