@@ -9,10 +9,10 @@ from tests.chaos import report
 from tests.chaos.audit import Audit, Evidence
 from tests.chaos.aws_faults import AwsFaults
 from tests.chaos.campaign import Campaign
+from tests.chaos.leaks import find_leaks, texts_of
 from tests.chaos.plan import Plan, make_plan
 from tests.chaos.stack import campaign_stack
 
-DEADLINE = 25  # seconds for a prediction; the shortest that a stack so busy keeps for all others
 BOUND = 300.0  # seconds to wait, and three more for each upload
 
 
@@ -30,16 +30,26 @@ def main() -> int:
     return run_campaign(make_plan(asked.uploads, asked.seed))
 
 
-def run_campaign(plan: Plan, deadline: int = DEADLINE) -> int:
+def run_campaign(plan: Plan) -> int:
     """Carry out a plan and print how it ended; 1 if anything is as it must not be."""
     began = time.monotonic()
-    aws_faults = AwsFaults(plan.seed, plan.kills)
-    with campaign_stack(deadline) as stack:
+    aws_faults = AwsFaults(plan.seed, plan.kills, plan.outages)
+    with campaign_stack(plan) as stack:
         campaign = Campaign(plan, stack, aws_faults)
         campaign.run(BOUND + 3 * len(plan.uploads))
         fired = stack.end_vendor_faults()
         predictions = stack.numbered_predictions()
-        evidence = Evidence(plan, campaign.uploads, stack.tasks(), stack.pngs(), predictions)
+        texts = list(texts_of(stack))
+        campaign.counts.update(f"searched for secrets: {text.kind}" for text in texts)
+        evidence = Evidence(
+            plan,
+            campaign.uploads,
+            stack.tasks(),
+            stack.pngs(),
+            predictions,
+            campaign.stuck,
+            find_leaks(texts, stack.secrets),
+        )
     audit = Audit(evidence)
     found = report.findings(audit, campaign)
     for finding in found:

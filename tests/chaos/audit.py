@@ -1,6 +1,7 @@
 """Compares the bucket, the ledger and the vendor's predictions with what was uploaded."""
 
 from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.chaos.plan import Plan, Planned
 from tests.chaos.stack import Png
 
 LOST, BILLED_TWICE, WRONG_IMAGE = "lost", "billed twice", "wrong image"
+STUCK, PAID_FAILED, LEAKED = "stuck", "paid and failed by a passing trouble", "secret leaked"
 UNACCOUNTED, UNEXPLAINED = "billed unknown to the ledger", "ended without a cause in the plan"
 
 _FAILURES = {  # what a fault of the vendor makes of a task
@@ -36,7 +38,8 @@ class Evidence:
     """What is there once a campaign has settled.
 
     `uploads` by number, `tasks` by task id, `pngs` by output key. `predictions` as the vendor tells
-    them, each entry with the `number` in its output, if it has one.
+    them, each entry with the `number` in its output, if it has one. `stuck` are the ids of tasks
+    that were still open when nothing failed any more; `leaks` are where secrets were found.
     """
 
     plan: Plan
@@ -44,6 +47,8 @@ class Evidence:
     tasks: dict[str, Task]
     pngs: dict[str, Png]
     predictions: list[dict[str, Any]]
+    stuck: set[str] = field(default_factory=set)
+    leaks: list[str] = field(default_factory=list)
 
     def task(self, planned: Planned) -> Task | None:
         upload = self.uploads.get(planned.number)
@@ -91,6 +96,8 @@ class Audit:
             self._check_image(revisions)
         self._check_for_strays()
         self._check_bills()
+        for leak in self.evidence.leaks:
+            self._find(LEAKED, None, leak)
 
     def count(self, what: str) -> int:
         return sum(finding.what == what for finding in self.findings)
@@ -107,6 +114,8 @@ class Audit:
 
     def _check_end(self, planned: Planned) -> None:
         task = self.evidence.task(planned)
+        if task and task.task_id in self.evidence.stuck:
+            self._find(STUCK, planned)
         if task is None:
             self._find(LOST, planned, "no row")
         elif task.status.open:
@@ -114,23 +123,38 @@ class Audit:
         elif task.status is Status.COMPLETED and task.output_key not in self.evidence.pngs:
             self._find(LOST, planned, "completed without a PNG")
         elif not self._is_explained(planned, task):
-            self._find(UNEXPLAINED, planned)
+            self._find(PAID_FAILED if self._is_paid(task) else UNEXPLAINED, planned)
+
+    def _is_paid(self, task: Task) -> bool:
+        """Whether the vendor has a result that the task failed without."""
+        return task.status is Status.FAILED and any(
+            entry["id"] == task.prediction_id and entry["status"] == "completed"
+            for entry in self.billed
+        )
 
     def _is_explained(self, planned: Planned, task: Task) -> bool:
         """Whether the file, its faults or another revision can have led to this end."""
         match task.status:
             case Status.REJECTED:
-                gone = planned.expected is Expected.DELETED and task.code == "source_gone"
+                may_go = planned.expected is Expected.DELETED or self._is_replaced(planned)
+                gone = may_go and task.code == "source_gone"
                 return planned.expected is Expected.REJECTED or gone
             case Status.COMPLETED:
                 return planned.expected in (Expected.COMPLETED, Expected.DELETED)
             case Status.SUPERSEDED:
-                newer = [p for p in self._revisions[planned.key] if p.number > planned.number]
-                return any(self._was_saved(other) for other in newer)
+                saved = any(self._was_saved(other) for other in self._newer(planned))
+                return saved or self._is_replaced(planned)
             case Status.FAILED:
                 return task.code in _failures_of(planned)
             case _:  # uncertain: any function may have been killed
                 return planned.expected is not Expected.REJECTED
+
+    def _newer(self, planned: Planned) -> list[Planned]:
+        return [other for other in self._revisions[planned.key] if other.number > planned.number]
+
+    def _is_replaced(self, planned: Planned) -> bool:
+        """Whether a newer revision has taken its place, whose bytes the vendor may have got."""
+        return not self.evidence.plan.versioned and bool(self._newer(planned))
 
     def _was_saved(self, planned: Planned) -> bool:
         task = self.evidence.task(planned)
@@ -168,7 +192,7 @@ class Audit:
         bills: Counter[Planned] = Counter()
         for entry in self.billed:
             known = by_prediction.get(entry["id"])
-            planned = known or self._about(entry)
+            planned = known or self._about(entry, bills)
             if planned is None:
                 self._find(UNACCOUNTED, None, str(entry))
                 continue
@@ -179,7 +203,10 @@ class Audit:
                 self._find(BILLED_TWICE, planned, f"{times} times")
 
     def _check_bill(self, entry: dict[str, Any], planned: Planned, *, known: bool) -> None:
-        if entry["number"] not in (None, planned.number):
+        numbers = {None, planned.number}
+        if self._is_replaced(planned):
+            numbers.update(other.number for other in self._newer(planned))
+        if entry["number"] not in numbers:
             self._find(WRONG_IMAGE, planned, f"prediction {entry['id']} is of {entry['number']}")
         task = self.evidence.task(planned)
         if known:
@@ -189,15 +216,21 @@ class Audit:
         else:
             self._find(UNACCOUNTED, planned, f"prediction {entry['id']}")
 
-    def _about(self, entry: dict[str, Any]) -> Planned | None:
+    def _about(self, entry: dict[str, Any], bills: Container[Planned]) -> Planned | None:
         """Which upload a bill is about: by its output, else by its key."""
         for planned in self.evidence.plan.uploads:
             if planned.number == entry["number"]:
-                return planned
+                return next((p for p in self._held_before(planned) if p not in bills), planned)
         for key, revisions in self._revisions.items():
             if entry["image"].endswith(f"/{key}") and len(revisions) == 1:
                 return revisions[0]
         return None
+
+    def _held_before(self, planned: Planned) -> list[Planned]:
+        """Uncertain revisions whose place this one took, so that their bill may show this one."""
+        tasks = ((other, self.evidence.task(other)) for other in self._revisions[planned.key])
+        held = [other for other, task in tasks if task and task.status is Status.UNCERTAIN]
+        return [p for p in held if p.number < planned.number and self._is_replaced(p)]
 
 
 def _failures_of(planned: Planned) -> set[str]:

@@ -34,6 +34,37 @@ AWS_RULES = (
     Rule(actions=["lambda:*"], error="TooManyRequestsException", status=429, rate=0.02, most=2),
 )
 
+# What AWS does not promise, lost: status changes of executions, and ticks of schedules.
+LOST_DELIVERIES = (
+    Rule(actions=["deliver:aws.states"], error="lost status changes", rate=0.3),
+    Rule(actions=["deliver:aws.events"], error="lost schedule ticks", rate=0.2),
+)
+# An answer that is slower than the functions' timeouts, and processes that stop and go on.
+SLOW_CALLS = (
+    Rule(actions=["*"], error="slow answers", rate=0.0005, carried_out=True, delay=20),
+    Rule(actions=["dynamodb:*", "s3:*"], error="stopped processes", rate=0.0005, pause=10),
+)
+# Services that are away as a whole, in turn, for longer than an SDK or a queue retries.
+SERVICES = {
+    "dynamodb": ("InternalServerError", 500),
+    "s3": ("ServiceUnavailable", 503),
+    "secretsmanager": ("InternalServiceError", 500),
+    "sqs": ("ServiceUnavailable", 503),
+    "states": ("InternalFailure", 500),
+    "events": ("InternalException", 500),
+    "lambda": ("ServiceException", 500),
+}
+OUTAGE, APART = 15.0, 18.0  # seconds
+
+
+def outage(service: str, place: int) -> Rule:
+    """The rule by which a service is away, as the n-th of a campaign."""
+    error, status = SERVICES[service]
+    begins = 2 + place * APART
+    actions = [f"{service}:*"]
+    return Rule(actions=actions, error=error, status=status, begins=begins, ends=begins + OUTAGE)
+
+
 # Where functions are killed, and roughly how often such a call is made for an upload.
 # GetObjectVersion is also the vendor's fetch by the URL it was lent, while the answer to the
 # submit is under way.
@@ -75,13 +106,19 @@ class AwsFaults:
 
     seed: int
     kills: tuple[Kill, ...]
+    outages: tuple[str, ...] = ()
     killed: list[Kill] = field(default_factory=list)
     fired: Counter[str] = field(default_factory=Counter)
 
     def start(self, aws: LocalAws, physical_name: Callable[[str], str]) -> None:
         names = {function: physical_name(function) for function, _ in CALLS_PER_UPLOAD}
         kills = [kill.rule(names[kill.function]) for kill in self.kills]
-        aws.set_faults([*kills, *AWS_RULES], self.seed)
+        aws.set_faults([*kills, *self._rules], self.seed)
+
+    @property
+    def _rules(self) -> list[Rule]:
+        outages = [outage(service, place) for place, service in enumerate(self.outages)]
+        return [*outages, *LOST_DELIVERIES, *SLOW_CALLS, *AWS_RULES]
 
     def stop(self, aws: LocalAws) -> None:
         """Nothing fails from now on."""
@@ -89,6 +126,7 @@ class AwsFaults:
             if place < len(self.kills):
                 self.killed.append(self.kills[place])
             else:
-                rule = AWS_RULES[place - len(self.kills)]
-                self.fired[f"{rule.actions[0].split(':')[0]} {rule.error}"] += times
+                rule = self._rules[place - len(self.kills)]
+                away = " while away" if rule.ends else ""
+                self.fired[f"{rule.actions[0].split(':')[0]} {rule.error}{away}"] += times
         aws.set_faults([])

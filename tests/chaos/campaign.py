@@ -15,8 +15,9 @@ from tests.chaos.plan import Plan, Planned
 from tests.chaos.stack import CampaignStack, retry_message
 
 _LONG_WAIT = timedelta(seconds=20)
-_QUIET_SECONDS = 5  # longer than a callback is late
+_QUIET_SECONDS = 4  # longer than a callback is late
 _STUCK_SECONDS = 60  # much longer than anything that is hidden may stay so
+_LONG_QUEUE = 20  # messages
 _DELAYS = [0, 0, 0, 1, 4]  # seconds
 
 
@@ -29,7 +30,9 @@ class Campaign:
     aws_faults: AwsFaults
     uploads: dict[int, Upload] = field(default_factory=dict)
     poisoned: list[str] = field(default_factory=list)  # bodies found in the dead-letter queue
+    stuck: set[str] = field(default_factory=set)  # task ids, open when all was well again
     forged: Counter[str] = field(default_factory=Counter)
+    within_budget: int = 0  # images that the vendor accepted until the budget was raised
     counts: Counter[str] = field(default_factory=Counter)
     _bodies: dict[str, str] = field(default_factory=dict)  # of events, by task id
     _to_abort: set[str] = field(default_factory=set)
@@ -39,7 +42,8 @@ class Campaign:
         self._rng = random.Random(f"campaign {self.plan.seed}")  # noqa: S311
 
     def run(self, seconds: float) -> None:
-        """Upload under fire, settle; rescue and deliver every event again in peace, settle.
+        """Upload while everything fails; settle; then, when nothing fails any more, see what is
+        stuck, retry what was aborted, deliver every event again, and settle once more.
 
         Gives up waiting when `seconds` are over; what is open then is for the audit to find.
         """
@@ -48,14 +52,48 @@ class Campaign:
         self.stack.set_vendor_faults(rule.model_dump() for rule in self.plan.rules)
         self.aws_faults.start(self.stack.aws, self.stack.local.physical_name)
         for place, wave in enumerate(self.plan.waves):
+            self._rotate_key(place)
+            self._raise_budget(place)
             self._send_wave(place, wave)
+            self.counts["messages lost"] += self.stack.lose_messages()
+            self._tend_until(began + (place + 1) * self.plan.seconds / len(self.plan.waves), until)
         self.counts["seconds until all was uploaded"] = round(time.monotonic() - began)
         self._settle(until)
         self.counts["seconds until all had settled"] = round(time.monotonic() - began)
         self.aws_faults.stop(self.stack.aws)
+        self._settle(until)
+        self.stuck = {task.task_id for task in self.stack.open_tasks()}
         self._rescue()
         self._deliver(list(self._bodies.values()))
-        self._settle(until)
+        self._settle(until, _QUIET_SECONDS)
+
+    def _rotate_key(self, place: int) -> None:
+        """The vendor takes a new key; the secret gets it a wave later."""
+        if place == self.plan.rotation:
+            self.stack.rotate_key()
+        elif place - 1 == self.plan.rotation:
+            self.stack.store_key()
+
+    def _raise_budget(self, place: int) -> None:
+        if place == self.plan.budget_raised:
+            self.within_budget = len(self.stack.predictions())
+            self.stack.raise_budget()
+
+    def _tend_until(self, moment: float, until: float) -> None:
+        """Let the stack keep up: leases are short here, and a long queue would outlast them."""
+        while time.monotonic() < until and (
+            time.monotonic() < moment or self.stack.queue_length() > _LONG_QUEUE
+        ):
+            self._tend()
+            time.sleep(1)  # between two looks
+
+    def _tend(self) -> list[Task]:
+        """What an operator does, and what time would do; the tasks that are open."""
+        self._redrive()
+        tasks = self.stack.open_tasks()
+        self._abort(tasks)
+        self._end_waits(tasks)
+        return tasks
 
     def _send_wave(self, place: int, wave: tuple[Planned, ...]) -> None:
         in_any_order = place % 2 == 1
@@ -87,21 +125,18 @@ class Campaign:
         self.counts["messages sent beside the rule's"] += len(bodies)
 
     def _send_forged(self) -> None:
-        path = f"{self._rng.choice(list(self._bodies))}-1"
-        self.forged[forged_callbacks.send_forged(self.stack, path, self._rng)] += 1
+        if forged := forged_callbacks.send_forged(self.stack, self._rng):
+            self.forged[forged] += 1
 
-    def _settle(self, until: float) -> None:
+    def _settle(self, until: float, quiet_seconds: float = 0) -> None:
         """Wait until nothing is open, or for good reason never will be anything else."""
         since = time.monotonic()
         while time.monotonic() < until:
-            self._redrive()
-            tasks = self.stack.open_tasks()
-            self._abort(tasks)
-            self._end_waits(tasks)
+            tasks = self._tend()
             if not self.stack.is_idle():
                 since = time.monotonic()
             quiet = time.monotonic() - since
-            if quiet > _STUCK_SECONDS or (quiet > _QUIET_SECONDS and self._is_settled(tasks)):
+            if quiet > _STUCK_SECONDS or (quiet > quiet_seconds and self._is_settled(tasks)):
                 return
             time.sleep(1)  # between two looks
 
@@ -128,10 +163,11 @@ class Campaign:
                 self.counts["dead letters redriven"] += 1
 
     def _end_waits(self, tasks: list[Task]) -> None:
-        """Nobody waits a quarter of an hour here for the vendor's credits."""
-        late = datetime.now(UTC) + _LONG_WAIT
+        """Nobody waits here a quarter of an hour for credits, or ten minutes for an execution."""
+        now = datetime.now(UTC)
         for task in tasks:
-            if task.status is Status.QUEUED and task.due_at and task.due_at > late:
+            waits = task.due_at and task.due_at > now + _LONG_WAIT
+            if waits and task.entered_at[task.status] < now - _LONG_WAIT:
                 self.stack.end_wait(task)
                 self.counts["waits cut short"] += 1
 

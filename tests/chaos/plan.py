@@ -7,12 +7,13 @@ from itertools import cycle, islice
 from typing import TypeVar
 
 from cutout_local.wavespeed import Fault, FaultRule
-from tests.chaos.aws_faults import CALLS_PER_UPLOAD, Kill
+from tests.chaos.aws_faults import APART, CALLS_PER_UPLOAD, SERVICES, Kill
 from tests.chaos.files import KINDS, PHOTO, Expected, Kind
 
 # Per hundred uploads. To what is left, the vendor does nothing out of the ordinary.
 ODD_FILES, FAULTS, REVISIONS, ABORTS = 27, 43, 12, 2
-KILLS, POISON, FORGERIES = 8, 3, 8
+KILLS, POISON, FORGERIES, OUTAGES, BUDGET = 8, 3, 8, 2.5, 10
+SHORT = 60  # a campaign of fewer uploads leaves out what takes a minute and more
 WAVE = 12
 WITHIN = 8  # how many uploads later, at most, the same key is used again
 
@@ -27,11 +28,19 @@ _TIMES = {  # of faults that pass; the others strike whenever they can
     Fault.RESULT_BAD_GATEWAY: 4,
     Fault.OUTPUT_TRUNCATED: 2,
 }
-_SECONDS = {Fault.SUBMIT_ACCEPTED_LATE: 3.0, Fault.TASK_SLOW: 5.0, Fault.WEBHOOK_LATE: 3.0}
+_SECONDS = {
+    Fault.SUBMIT_ACCEPTED_LATE: 3.0,
+    Fault.TASK_SLOW: 5.0,
+    Fault.OUTPUT_SLOW: 5.0,
+    Fault.WEBHOOK_LATE: 3.0,
+}
+_LONG = {Fault.TASK_NEVER_ENDS}  # until the deadline
+_FOR_ALL = {Fault.PRICE_TOO_LOW}  # about no upload
 _ANSWER_LOST = {
     Fault.SUBMIT_ACCEPTED_DROPPED,
     Fault.SUBMIT_ACCEPTED_GATEWAY_TIMEOUT,
     Fault.SUBMIT_ACCEPTED_TIMEOUT,
+    Fault.SUBMIT_ACCEPTED_AS_ANOTHER,
 }
 _COMPANIONS = [
     Fault.RESULT_DROPPED,
@@ -91,14 +100,48 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """Uploads in their order, wave by wave; what the vendor does to them; and what else happens."""
+    """Uploads in their order, wave by wave; what the vendor does to them; and what else happens.
+
+    `budget` is how many images may be sent until the wave `budget_raised`.
+    """
 
     seed: int
     waves: tuple[tuple[Planned, ...], ...]
     rules: tuple[FaultRule, ...]
     kills: tuple[Kill, ...]
+    outages: tuple[str, ...]
     poison: tuple[str, ...]
     forgeries: int
+    budget: int
+
+    @property
+    def versioned(self) -> bool:
+        """Whether revisions are kept, or each takes the place of the one before."""
+        return self.seed % 2 == 1
+
+    @property
+    def settles(self) -> bool:
+        """Whether uncertain submits are settled from the vendor's history, or held."""
+        return self.seed % 2 == 0
+
+    @property
+    def budget_raised(self) -> int:
+        return max(1, len(self.waves) // 3)
+
+    @property
+    def rotation(self) -> int | None:
+        """The wave before which the vendor takes a new key; the secret has it a wave later."""
+        return None if self.short else len(self.waves) // 2
+
+    @property
+    def short(self) -> bool:
+        """Whether to leave out what takes a minute and more."""
+        return len(self.uploads) < SHORT
+
+    @property
+    def seconds(self) -> float:
+        """For how long uploads come: until every service has been away."""
+        return len(self.outages) * APART
 
     @property
     def uploads(self) -> list[Planned]:
@@ -108,20 +151,25 @@ class Plan:
 def make_plan(uploads: int, seed: int) -> Plan:
     rng = random.Random(f"{uploads} {seed}")  # noqa: S311
     revisions = _share(uploads, REVISIONS)
-    first = _first_uploads(uploads - revisions, rng)
+    first = _first_uploads(uploads - revisions, rng, short=uploads < SHORT)
     everything = _numbered(_with_revisions(first, revisions, rng), rng)
     waves = [tuple(everything[at : at + WAVE]) for at in range(0, uploads, WAVE)]
     return Plan(
         seed=seed,
         waves=tuple(waves),
-        rules=tuple(rule for upload in first for rule in _rules(upload)),
+        rules=(
+            *(FaultRule(fault=fault) for fault in _FOR_ALL),
+            *(rule for upload in first for rule in _rules(upload)),
+        ),
         kills=tuple(_kill(uploads, rng) for _ in range(_share(uploads, KILLS))),
+        outages=tuple(rng.sample(list(SERVICES), min(len(SERVICES), _share(uploads, OUTAGES)))),
         poison=_poison(_share(uploads, POISON), rng),
         forgeries=_share(uploads, FORGERIES),
+        budget=_share(uploads, BUDGET),
     )
 
 
-def _share(uploads: int, per_hundred: int) -> int:
+def _share(uploads: int, per_hundred: float) -> int:
     return max(1, round(uploads * per_hundred / 100))
 
 
@@ -130,11 +178,13 @@ def _picked(all_: Sequence[T], count: int, rng: random.Random) -> Iterator[T]:
     return islice(cycle(rng.sample(all_, len(all_))), count)
 
 
-def _first_uploads(count: int, rng: random.Random) -> list[Planned]:
+def _first_uploads(count: int, rng: random.Random, *, short: bool) -> list[Planned]:
     odd = [Planned(kind=kind) for kind in _picked(list(KINDS), _share(count, ODD_FILES), rng)]
+    left_out = _FOR_ALL | (_LONG if short else set())
+    faults = [fault for fault in Fault if fault not in left_out]
     faulty = [
         Planned(faults=_with_companion(fault, rng))
-        for fault in _picked(list(Fault), _share(count, FAULTS), rng)
+        for fault in _picked(faults, _share(count, FAULTS), rng)
     ]
     # Slow, so that there is a wait loop to abort.
     aborted = [Planned(faults=(Fault.TASK_SLOW,), aborted=True)] * _share(count, ABORTS)
@@ -156,8 +206,9 @@ def _with_companion(fault: Fault, rng: random.Random) -> tuple[Fault, ...]:
 def _with_revisions(first: list[Planned], count: int, rng: random.Random) -> list[Planned]:
     everything = list(first)
     candidates = [upload for upload in first if upload.may_be_revised]
-    for _ in range(count):
-        again = rng.choice(candidates)
+    # While one revision is being saved, the next one comes.
+    slow = [upload for upload in candidates if Fault.OUTPUT_SLOW in upload.faults]
+    for again in [*slow, *rng.choices(candidates, k=count)][:count]:
         after = max(place for place, upload in enumerate(everything) if upload.name == again.name)
         everything.insert(after + 1 + rng.randrange(WITHIN), again)
     return everything

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from cutout.domain.tasks import Status
 from tests.chaos.audit import (
     BILLED_TWICE,
+    LEAKED,
     LOST,
+    PAID_FAILED,
+    STUCK,
     UNACCOUNTED,
     UNEXPLAINED,
     WRONG_IMAGE,
@@ -18,6 +21,7 @@ from tests.chaos.forged_callbacks import accepted
 from tests.chaos.plan import Planned
 
 POISON_GONE, FORGED = "poison in no queue", "forged callback accepted"
+OVER_BUDGET = "more was accepted than the budget allows"
 Row = tuple[str, object]
 
 
@@ -26,7 +30,12 @@ def findings(audit: Audit, campaign: Campaign) -> list[Finding]:
     poison = campaign.plan.poison
     missing = [Finding(POISON_GONE, repr(body)) for body in poison if body not in campaign.poisoned]
     forged = [Finding(FORGED, what) for what in accepted(campaign.forged)]
-    return [*audit.findings, *missing, *forged]
+    return [*audit.findings, *missing, *forged, *_over_budget(campaign)]
+
+
+def _over_budget(campaign: Campaign) -> Iterator[Finding]:
+    if campaign.within_budget > campaign.plan.budget:
+        yield Finding(OVER_BUDGET, str(campaign.within_budget))
 
 
 def table(audit: Audit, campaign: Campaign, fired: Mapping[str, int], seconds: float) -> str:
@@ -55,6 +64,9 @@ def last_line(audit: Audit) -> str:
             f"lost={audit.count(LOST)}",
             f"billed_twice={audit.count(BILLED_TWICE)}",
             f"wrong_image={audit.count(WRONG_IMAGE)}",
+            f"stuck={audit.count(STUCK)}",
+            f"paid_failed={audit.count(PAID_FAILED)}",
+            f"leaked={audit.count(LEAKED)}",
         ]
     )
 
@@ -68,7 +80,7 @@ def _ends(audit: Audit) -> Iterator[Row]:
         yield f"  {status}", ends[status]
         for code, count in sorted(_by_code(audit, status).items()):
             yield f"    {code}", count
-    for what in (LOST, WRONG_IMAGE, UNEXPLAINED):
+    for what in (LOST, STUCK, PAID_FAILED, WRONG_IMAGE, UNEXPLAINED, LEAKED):
         yield f"  {what}", audit.count(what)
 
 
@@ -86,6 +98,7 @@ def _bills(audit: Audit) -> Iterator[Row]:
 def _counts(campaign: Campaign) -> Iterator[Row]:
     aws_faults = campaign.aws_faults
     yield from sorted(campaign.counts.items())
+    yield f"accepted within a budget of {campaign.plan.budget} images", campaign.within_budget
     yield "poison, all in the dead-letter queue", len(campaign.poisoned)
     yield "functions killed", f"{len(aws_faults.killed)} of {len(aws_faults.kills)} planned"
     yield from (

@@ -3,39 +3,54 @@
 import json
 import ssl
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from cutout.domain.messages import ObjectCreated
-from cutout.domain.tasks import Task
+from pydantic import ValidationError
+
+from cutout.aws.events import SOURCE
+from cutout.domain.messages import ObjectCreated, TaskDue, upload_message
+from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout_local.stack import LocalStack, local_stack
+from cutout.store.governor import Governor
+from cutout.store.table import Table
+from cutout_local.stack import API_KEY_SECRET, LocalStack, local_stack
 from cutout_local.wavespeed import Settings
+from cutout_local.wavespeed.runner import CANARY
+from cutout_local.wavespeed.settings import MODELS
 from tests.chaos.files import MAX_MEGABYTES, MAX_MEGAPIXELS
 from tests.chaos.numbered_images import keep_colours, number_in
+from tests.chaos.plan import Plan
 from tests.support.stack_client import StackClient
 from tests.support.waiting import wait_for
 
 PARAMETERS = {
     "Webhook": "on",
     "WebhookFallbackSeconds": "4",
-    "OnUncertain": "hold",
-    "MaxReceives": "3",
+    # Longer than an outage, and than functions take to notice a rotated key.
+    "DeadlineSeconds": "120",
     "MaxMegapixels": str(MAX_MEGAPIXELS),
     "MaxUploadMegabytes": str(MAX_MEGABYTES),
 }
+HOLD = {"OnUncertain": "hold"}
+SETTLE = {"OnUncertain": "settle", "UncertainGraceSeconds": "15", "KeyIsDedicated": "true"}
 # The template's constants are 180 and 210, 300 and 330 s. These stand in the same order, and what
 # a killed function leaves behind is cleared up within a campaign's time.
 _TIMEOUTS = {
-    "SubmitFunction": (10, {"LEASE_SECONDS": "12"}),
-    "ClockFunction": (20, {"LEASE_SECONDS": "12"}),
-    "PollFunction": (10, {"LOCK_SECONDS": "12"}),
+    "SubmitFunction": (15, {"LEASE_SECONDS": "18"}),
+    "ClockFunction": (25, {"LEASE_SECONDS": "18"}),
+    "PollFunction": (15, {"LOCK_SECONDS": "18"}),
 }
-_VISIBILITY_SECONDS = 5
-_WAIT_SCALE = 0.5  # of what state machines wait
+# A message that fails waits 10 s, then 30 s, 90 s ... Once is enough here: the next receive makes
+# it a dead letter, which the campaign sends back.
+_VISIBILITY_SECONDS, _RECEIVES = 5, 1
+_WAIT_SCALE = 0.25  # of what state machines wait
 _SCHEDULE_SCALE = 1 / 12  # of the minute between two runs of the clock
+_SOON = timedelta(minutes=2)
 _TAP = "chaos-tap"
 _NEW = "Object Created"
 
@@ -49,15 +64,21 @@ class Png:
 
 
 @contextmanager
-def campaign_stack(deadline: int) -> Iterator["CampaignStack"]:
+def campaign_stack(plan: Plan) -> Iterator["CampaignStack"]:
+    """The stack that a plan is for."""
+    budget = {"DailyBudget": str(plan.budget * MODELS[0].price)}
+    policy = SETTLE if plan.settles else HOLD
     with local_stack(
-        parameters={**PARAMETERS, "DeadlineSeconds": str(deadline)},
+        parameters=PARAMETERS | budget | policy,
         settings=Settings(workers=1),
         load_engine=keep_colours,
         wait_scale=_WAIT_SCALE,
         schedule_scale=_SCHEDULE_SCALE,
     ) as local:
-        yield CampaignStack(local)
+        stack = CampaignStack(local)
+        if not plan.versioned:
+            stack.suspend_versions()
+        yield stack
 
 
 class CampaignStack(StackClient):
@@ -68,10 +89,12 @@ class CampaignStack(StackClient):
         self.trusted = ssl.create_default_context(cafile=str(local.aws.certificate.ca))
         self.webhook_url = local.outputs["WebhookUrl"]
         self.webhook_secret = local.wavespeed.settings.webhook_secret
+        self.secrets = [CANARY, self.webhook_secret, self.env["WAVESPEED_API_KEY"]]
         self._events = local.aws.client("events")
         self._shorten_timeouts()
         self._upload_rule = self._find_upload_rule()
-        self._tap_url = self._tap_events()
+        self._tap_url = self._tap(_TAP, self._upload_rule["EventPattern"])
+        self._published_url = self._tap("chaos-published", json.dumps({"source": [SOURCE]}))
 
     # ------------------------------------------------------------ making it ready
 
@@ -86,14 +109,21 @@ class CampaignStack(StackClient):
                 Environment={"Variables": before["Variables"] | changes},
             )
         self.hide_failed_messages(_VISIBILITY_SECONDS)
+        self._bury_failed_messages(_RECEIVES)
+
+    def _bury_failed_messages(self, receives: int) -> None:
+        queue = {"QueueUrl": self.env["UPLOAD_QUEUE_URL"]}
+        found = self.sqs.get_queue_attributes(**queue, AttributeNames=["RedrivePolicy"])
+        policy = json.loads(found["Attributes"]["RedrivePolicy"]) | {"maxReceiveCount": receives}
+        self.sqs.set_queue_attributes(**queue, Attributes={"RedrivePolicy": json.dumps(policy)})
 
     def _find_upload_rule(self) -> dict[str, Any]:
         rules: list[dict[str, Any]] = self._events.list_rules()["Rules"]
         return next(rule for rule in rules if _NEW in rule.get("EventPattern", ""))
 
-    def _tap_events(self) -> str:
-        """A queue of our own beside the stack's gets the same events, to deliver them again."""
-        url: str = self.sqs.create_queue(QueueName=_TAP)["QueueUrl"]
+    def _tap(self, name: str, pattern: str) -> str:
+        """A queue of our own beside the stack's that gets the events of a pattern."""
+        url: str = self.sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         arn = attributes["Attributes"]["QueueArn"]
         allow = {
@@ -104,9 +134,15 @@ class CampaignStack(StackClient):
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
         self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self._events.put_rule(Name=_TAP, EventPattern=self._upload_rule["EventPattern"])
-        self._events.put_targets(Rule=_TAP, Targets=[{"Id": _TAP, "Arn": arn}])
+        self._events.put_rule(Name=name, EventPattern=pattern)
+        self._events.put_targets(Rule=name, Targets=[{"Id": name, "Arn": arn}])
         return url
+
+    def suspend_versions(self) -> None:
+        """Have a new revision take the place of the one before."""
+        suspended = {"Status": "Suspended"}
+        bucket = self.env["INPUT_BUCKET"]
+        self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=suspended)
 
     # ------------------------------------------------------------ doing
 
@@ -116,8 +152,8 @@ class CampaignStack(StackClient):
         change(Name=self._upload_rule["Name"])
 
     def delete(self, upload: Upload) -> None:
-        place = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
-        self.s3.delete_object(**place)
+        version = {"VersionId": upload.version_id} if upload.version_id else {}
+        self.s3.delete_object(Bucket=upload.bucket, Key=upload.key, **version)
 
     def next_event(self) -> tuple[str, Upload]:
         """The body of the next event, once it comes, and what it is about."""
@@ -127,6 +163,40 @@ class CampaignStack(StackClient):
     def dead_letters(self) -> list[str]:
         """Take what is in the dead-letter queue."""
         return list(self.take(self.env["DEAD_LETTER_QUEUE_URL"]))
+
+    def published_events(self) -> list[str]:
+        """Take what the stack has published."""
+        return list(self.take(self._published_url))
+
+    def lose_messages(self) -> int:
+        """Take those messages out of the upload queue that the ledger can do without; how many."""
+        known, url, lost = self.tasks(), self.env["UPLOAD_QUEUE_URL"], 0
+        found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        for message in found.get("Messages", []):
+            if _is_dispensable(message["Body"], known):
+                with suppress(self.sqs.exceptions.ReceiptHandleIsInvalid):  # Lambda was faster
+                    self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                    lost += 1
+        return lost
+
+    def rotate_key(self) -> None:
+        """The vendor takes another key from now on; the secret still holds the old one."""
+        key = f"{self.env['WAVESPEED_API_KEY']}-rotated"
+        self.vendor("PUT", "/_key", json={"api_key": key})
+        self.env["WAVESPEED_API_KEY"] = key
+        self.secrets.append(key)
+
+    def store_key(self) -> None:
+        """Put the key that the vendor takes into the secret."""
+        secrets = self.aws.client("secretsmanager")
+        secrets.put_secret_value(
+            SecretId=API_KEY_SECRET, SecretString=self.env["WAVESPEED_API_KEY"]
+        )
+
+    def raise_budget(self) -> None:
+        """As `cutout limit` does."""
+        table = Table(self.dynamodb, self.env["TASKS_TABLE"])
+        Governor(table, images_per_minute=0, daily_budget=Decimal(0)).set_budget(Decimal(1000))
 
     def abort(self, task: Task) -> bool:
         """Stop the task's execution, as a person may in the console; False if there is none."""
@@ -139,20 +209,29 @@ class CampaignStack(StackClient):
     # ------------------------------------------------------------ seeing
 
     def open_tasks(self) -> list[Task]:
-        """Those that are on their way."""
-        return [task for task in self.tasks().values() if task.status.open]
+        """Those that are on their way, and those uncertain ones that are to be settled soon."""
+        soon = datetime.now(UTC) + _SOON
+        return [
+            task
+            for task in self.tasks().values()
+            if task.status.open
+            or (task.status is Status.UNCERTAIN and task.due_at and task.due_at < soon)
+        ]
+
+    def queue_length(self) -> int:
+        """How many messages of the upload queue are due or in work."""
+        found = self.sqs.get_queue_attributes(
+            QueueUrl=self.env["UPLOAD_QUEUE_URL"], AttributeNames=["All"]
+        )["Attributes"]
+        due, in_work = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
+        return int(found[due]) + int(found[in_work])
 
     def is_idle(self) -> bool:
         """Whether no message is due or in work, and no execution runs."""
-        queue = self.sqs.get_queue_attributes(
-            QueueUrl=self.env["UPLOAD_QUEUE_URL"], AttributeNames=["All"]
-        )["Attributes"]
-        waiting = int(queue["ApproximateNumberOfMessages"])
-        in_work = int(queue["ApproximateNumberOfMessagesNotVisible"])
         running = self.states.list_executions(
             stateMachineArn=self.env["STATE_MACHINE_ARN"], statusFilter="RUNNING"
         )["executions"]
-        return not (waiting or in_work or running)
+        return not (self.queue_length() or running)
 
     def pngs(self) -> dict[str, Png]:
         """What is in the output bucket, by key."""
@@ -178,6 +257,17 @@ class CampaignStack(StackClient):
             fired[rule["fault"]] += rule["fired"]
         self.set_vendor_faults([])
         return fired
+
+
+def _is_dispensable(body: str, known: Container[str]) -> bool:
+    """Whether a message is about a task in the ledger, and no person's request."""
+    try:
+        message = upload_message(body)
+    except ValidationError:
+        return False
+    if isinstance(message, ObjectCreated):
+        return message.upload.task_id in known
+    return isinstance(message, TaskDue)
 
 
 def retry_message(task: Task) -> str:

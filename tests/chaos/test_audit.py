@@ -12,7 +12,10 @@ from cutout.domain.uploads import Upload
 from cutout_local.wavespeed import Fault
 from tests.chaos.audit import (
     BILLED_TWICE,
+    LEAKED,
     LOST,
+    PAID_FAILED,
+    STUCK,
     UNACCOUNTED,
     UNEXPLAINED,
     WRONG_IMAGE,
@@ -20,6 +23,7 @@ from tests.chaos.audit import (
     Evidence,
 )
 from tests.chaos.files import KINDS
+from tests.chaos.leaks import Text, find_leaks
 from tests.chaos.numbered_images import keep_colours, number_in
 from tests.chaos.plan import Plan, Planned, make_plan
 from tests.chaos.stack import Png
@@ -46,6 +50,7 @@ def bill(planned: Planned, prediction: str) -> dict[str, Any]:
         "id": prediction,
         "image": f"/in/{planned.key}",
         "refunded": False,
+        "status": "completed",
         "number": planned.number,
     }
 
@@ -60,7 +65,7 @@ def evidence() -> Evidence:
         task_of(PDF, Status.REJECTED, "unsupported_format"),
     ]
     return Evidence(
-        plan=Plan(1, (tuple(uploads),), (), (), (), 0),
+        plan=Plan(1, (tuple(uploads),), (), (), (), (), 0, 0),
         uploads={planned.number: upload_of(planned) for planned in uploads},
         tasks={task.task_id: task for task in tasks},
         pngs={f"{NEWER.key}.png": Png(2, upload_of(NEWER).task_id)},
@@ -123,6 +128,20 @@ def failed_for_no_reason(found: Evidence) -> None:
     found.predictions.pop(1)
 
 
+def stuck(found: Evidence) -> None:
+    found.stuck.add(upload_of(LOST_ANSWER).task_id)
+
+
+def paid_and_failed(found: Evidence) -> None:
+    task = task_of(OLDER, Status.FAILED, "vendor_unavailable")
+    found.tasks[task.task_id] = task.model_copy(update={"prediction_id": "p1"})
+    found.pngs[f"{NEWER.key}.png"] = Png(2, upload_of(NEWER).task_id)
+
+
+def leaked(found: Evidence) -> None:
+    found.leaks.append("secret 0 in the item of a task")
+
+
 @pytest.mark.parametrize(
     ("harm", "expected"),
     [
@@ -136,6 +155,9 @@ def failed_for_no_reason(found: Evidence) -> None:
         (unknown_bill, [UNACCOUNTED]),
         (bill_for_a_rejection, [UNACCOUNTED]),
         (failed_for_no_reason, [UNEXPLAINED]),
+        (stuck, [STUCK]),
+        (paid_and_failed, [PAID_FAILED]),
+        (leaked, [LEAKED]),
     ],
 )
 def test_what_is_wrong_is_found(harm: Callable[[Evidence], None], expected: list[str]) -> None:
@@ -153,6 +175,15 @@ def test_a_finding_tells_where_to_look() -> None:
 
     for word in (upload_of(LOST_ANSWER).task_id, "b.jpg", "processing", "submit-accepted-dropped"):
         assert word in text
+
+
+@pytest.mark.parametrize("words", ["Bearer key of ours", "GET /cat.jpg?X-Amz-Signature=0 200"])
+def test_a_secret_is_found_and_not_repeated(words: str) -> None:
+    (leak,) = find_leaks([Text("item", "a task", words)], ["key of ours"])
+
+    assert leak.endswith(" in the item of a task")
+    assert "key of ours" not in leak
+    assert find_leaks([Text("item", "a task", "all is well")], ["key of ours"]) == []
 
 
 def test_the_seed_makes_the_plan() -> None:

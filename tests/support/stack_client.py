@@ -44,7 +44,7 @@ class StackClient:
         return Upload(
             bucket=bucket,
             key=key,
-            version_id=answer["VersionId"],
+            version_id=answer.get("VersionId"),
             etag=answer["ETag"].strip('"'),
             size=len(body),
         )
