@@ -18,6 +18,8 @@ ADVICE = {
     "unauthorized": "put a valid API key into the secret; it is then sent by itself",
     "api_key_unavailable": "see that the secret is there and that the role may read it; it is then "
     "sent by itself",
+    "upload_forbidden": "let the stack read it (bucket policy, KMS key, storage class); it is then "
+    "sent by itself",
     "over_budget": "nothing: it is sent tomorrow; DailyBudget is the cap",
     "vendor_redirects": "set WaveSpeedBaseUrl to the new address; it is then sent by itself",
     "vendor_unreachable": "nothing: it is sent again until the vendor can be reached",

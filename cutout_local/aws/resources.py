@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services import dynamodb, lambda_svc
+from ministack.services import dynamodb, eventbridge, lambda_svc
 
 from cutout_local.aws.patching import replaces
 
@@ -47,6 +47,23 @@ def _alarm(original: Callable[..., Any]) -> Any:
         return (name, {}) if "Metrics" in properties else original(name, properties)
 
     return put
+
+
+@replaces("services.cloudformation.provisioners", "_eb_rule_bus_name", "rules need their bus")
+def _bus(original: Callable[[Properties], str]) -> Any:
+    """A rule cannot be made on a bus that is not there; MiniStack's CloudFormation makes it.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+    No upstream issue exists.
+    """
+
+    def name(properties: Properties) -> str:
+        bus = original(properties)
+        if bus != "default" and bus not in eventbridge._event_buses:
+            raise ValueError(f"Event bus {bus} does not exist.")
+        return bus
+
+    return name
 
 
 def _on_create(create: Callable[..., Any]) -> Any:

@@ -276,6 +276,20 @@ def event_waits_for_concurrency(aws: Account) -> bool:
     return bool(aws.logged(mark, seconds=4))
 
 
+@patch("rules need their bus")
+def rule_needs_its_bus(aws: Account) -> bool:
+    formation, name = aws.aws.client("cloudformation"), f"s{uuid4().hex}"
+    rule = {"EventBusName": "nowhere", "EventPattern": {"source": ["test"]}}
+    template = {"Resources": {"Rule": {"Type": "AWS::Events::Rule", "Properties": rule}}}
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+    def status() -> str:
+        found = str(formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+        return found * (not found.endswith("IN_PROGRESS"))
+
+    return wait_for(status) == "ROLLBACK_COMPLETE"
+
+
 @patch("timeout in JSONata")
 def timeout_is_evaluated(aws: Account) -> bool:
     execution = aws.start(leave_token(aws, uuid4().hex, "{% 1 %}"))

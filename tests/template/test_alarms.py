@@ -52,6 +52,7 @@ AWS = (
         "AWS/Lambda",
         "FunctionName",
         "Errors",
+        "Invocations",
         "RecursiveInvocationsDropped",
         "Throttles",
         "Url4xxCount",
@@ -182,12 +183,13 @@ def test_an_expression_uses_what_its_alarm_reads() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_tells_somebody_and_is_silent_without_data(name: str) -> None:
+def test_an_alarm_tells_somebody_and_only_the_clocks_rings_without_data(name: str) -> None:
     told = json.dumps(ALARMS[name]["AlarmActions"])
 
     assert "AlarmTopicArn" in told
     assert '"AlarmTopic"' in told
-    assert ALARMS[name]["TreatMissingData"] == "notBreaching"
+    silence = "breaching" if name == "ClockAlarm" else "notBreaching"
+    assert ALARMS[name]["TreatMissingData"] == silence
     assert ALARMS[name]["AlarmDescription"]
 
 
@@ -196,3 +198,14 @@ def test_every_function_of_its_own_is_watched_for_throttles() -> None:
     watched = json.dumps(ALARMS["ThrottlesAlarm"])
 
     assert all(name in watched for name in functions)
+
+
+def test_a_clock_that_never_runs_rings() -> None:
+    """Of a function that was never invoked, CloudWatch has no numbers at all."""
+    alarm, rule = ALARMS["ClockAlarm"], RESOURCES["ClockFunction"]["Properties"]["Events"]
+
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "ClockFunction"}}]
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1)
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert rule["EveryMinute"]["Properties"]["Schedule"] == "rate(1 minute)"
+    assert alarm["Period"] >= 60

@@ -355,3 +355,12 @@ def test_only_who_settles_may_query_the_ledger() -> None:
     assert parameters["OnUncertain"]["AllowedValues"] == list(OnUncertain)
     assert parameters["OnUncertain"]["Default"] == OnUncertain.HOLD
     assert parameters["KeyIsDedicated"]["Default"] == "false"
+
+
+def test_a_bus_that_is_not_there_stops_the_deployment() -> None:
+    """EventBridge takes events for such a bus and drops them, but no rule can be made on it."""
+    rule = resources("AWS::Events::Rule")["EventBusExists"]
+
+    assert rule["EventBusName"] == {"Ref": "EventBusName"}
+    assert rule["State"] == "DISABLED"
+    assert "Targets" not in rule

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cutout.domain.errors import ServiceError
+from cutout.domain.errors import ServiceError, UploadForbidden
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
 from tests.support.images import jpeg
@@ -355,3 +355,21 @@ def twice(world: World, status: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world.dynamodb, "update_item", update_item)
         yield
+
+
+def test_an_upload_that_may_not_be_read_waits_and_costs_nothing(world: World) -> None:
+    upload, submitter = world.upload(jpeg()), world.submitter()
+    forbidden = UploadForbidden("S3 does not let this stack read the upload (AccessDenied)")
+    refused = replace(submitter, storage=Broken(forbidden))  # type: ignore[arg-type]
+
+    refused.submit(upload)
+
+    task = world.task(upload)
+    assert (task.status, task.code) == (Status.QUEUED, "upload_forbidden")
+    assert task.due_at == task.submit_after == world.now + timedelta(minutes=15)
+    assert world.requests == []
+    world.pass_time(900)
+    world.answers = [accepted()]
+    assert world.tick() == {"upload_forbidden": 1}
+    submitter.wake(upload.task_id)
+    assert world.task(upload).status is Status.PROCESSING

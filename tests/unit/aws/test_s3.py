@@ -20,6 +20,7 @@ from cutout.domain.errors import (
     ServiceError,
     SourceGone,
     Superseded,
+    UploadForbidden,
 )
 from cutout.domain.images import identify
 from cutout.domain.png import PngCheck
@@ -180,16 +181,27 @@ def test_a_read_without_an_answer_is_a_service_error(s3: "S3Client", storage: St
         storage.open(upload).read()
 
 
-def test_a_refused_read_is_a_service_error(s3: "S3Client", storage: Storage) -> None:
+def test_an_upload_that_may_not_be_read_says_what_to_look_at(
+    s3: "S3Client", storage: Storage
+) -> None:
     upload = put(s3, b"first")
     s3.meta.events.register_first("before-send.s3.GetObject", denied)
-    with pytest.raises(ServiceError, match="failed to read the upload"):
+    with pytest.raises(UploadForbidden, match=r"\(AccessDenied\): see the bucket's policy"):
         storage.open(upload).read()
 
 
-def denied(**_: Any) -> Any:
-    body = Body(b"<Error><Code>AccessDenied</Code></Error>")
-    return AWSResponse("https://s3", 403, HTTPHeaders(), body)
+def test_metadata_that_may_not_be_read_is_the_same_trouble(
+    s3: "S3Client", storage: Storage
+) -> None:
+    upload = put(s3, b"first")
+    s3.meta.events.register_first("before-send.s3.HeadObject", denied)
+    with pytest.raises(UploadForbidden, match="does not let this stack read"):
+        storage.metadata(upload)
+
+
+def denied(request: Any, **_: Any) -> Any:
+    content = b"" if request.method == "HEAD" else b"<Error><Code>AccessDenied</Code></Error>"
+    return AWSResponse("https://s3", 403, HTTPHeaders(), Body(content))
 
 
 class Body(io.BytesIO):

@@ -17,6 +17,7 @@ from cutout.domain.errors import (
     ServiceError,
     SourceGone,
     Superseded,
+    UploadForbidden,
 )
 from cutout.domain.lineage import lineage, with_lineage
 from cutout.domain.png import Output, PngCheck
@@ -42,11 +43,11 @@ class Storage:
         self._client = client
 
     def open(self, upload: ObjectRevision) -> BinaryIO:
-        """A seekable file over the upload's bytes; its reads raise `SourceGone`."""
+        """A seekable file over the upload's bytes; its reads raise as `metadata` does."""
         return io.BufferedReader(_RangeReader(self._client, upload), _RANGE_BYTES)
 
     def metadata(self, upload: ObjectRevision) -> dict[str, str]:
-        """The user metadata of the upload. Raises `SourceGone`."""
+        """The user metadata of the upload. Raises `SourceGone` or `UploadForbidden`."""
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
 
@@ -240,13 +241,18 @@ class _RangeReader(io.RawIOBase):
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Reading an upload: what is gone is `SourceGone`, everything else a `ServiceError`."""
+    """Reading an upload: it may be gone or forbidden; everything else is a `ServiceError`."""
     try:
         yield
     except ClientError as error:
         if _is_gone(error):
             raise SourceGone(
                 "the object was deleted or replaced before it was sent; upload it again"
+            ) from error
+        if _is_refused(error):
+            raise UploadForbidden(
+                f"S3 does not let this stack read the upload ({_code(error)}): see the bucket's "
+                "policy, its key in KMS (InputKmsKeyArn) and the object's storage class"
             ) from error
         raise ServiceError("S3 failed to read the upload") from error
     except BotoCoreError as error:

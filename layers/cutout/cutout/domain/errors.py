@@ -14,6 +14,7 @@ CutoutError
 │   ├── InsufficientCredits
 │   ├── Unauthorized
 │   ├── ApiKeyUnavailable
+│   ├── UploadForbidden
 │   ├── OverBudget
 │   ├── VendorRedirects
 │   └── VendorUnreachable
@@ -123,6 +124,12 @@ class Unauthorized(NotNow):
 
 class ApiKeyUnavailable(NotNow):
     """The secret with the API key cannot be read."""
+
+
+class UploadForbidden(NotNow):
+    """S3 does not let this stack read the upload."""
+
+    wait_seconds = 900
 
 
 class OverBudget(NotNow):
