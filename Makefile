@@ -112,6 +112,10 @@ lock: $(INSTALLED) ## pin the dependencies anew
 	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux2014 \
 		--generate-hashes --constraint requirements.lock --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --output-file layers/cutout/requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux_2_28 \
+		--generate-hashes --constraint requirements.lock --no-emit-index-url \
+		--custom-compile-command "make lock" layers/convert/requirements.in \
+		--output-file layers/convert/requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --custom-compile-command "make lock" .ci/audit.in --output-file .ci/audit.lock
 

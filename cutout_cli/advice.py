@@ -10,6 +10,9 @@ ADVICE = {
     "too_many_pixels": "upload a smaller image, or raise MaxMegapixels, then: " + RETRY,
     "key_too_long": "upload it under a shorter key, or shorten OutputPrefix, then: " + RETRY,
     "bad_override": "upload it with metadata that AllowedModels and the options allow",
+    "conversion_failed": "upload it as JPEG, or raise ConvertMemoryMegabytes, then: " + RETRY,
+    "conversion_interrupted": "nothing: it is tried again for ten minutes; the convert function's "
+    "log says what happened",
     "source_gone": RELOAD + "; it was deleted or replaced before it was sent",
     "waits_for_turn": "nothing: others were there before; ImagesPerMinute is the plan's rate",
     "waits_for_slot": "nothing: it is sent when its turn comes; ImagesPerMinute is the plan's rate",

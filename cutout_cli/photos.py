@@ -9,7 +9,9 @@ from pathlib import Path
 from cutout_cli.errors import PhotoNotFound, WouldOverwrite
 from cutout_cli.text import shown
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+PICTURES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pi_heif import register_heif_opener
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cutout_cli.text import shown
@@ -12,6 +13,8 @@ from cutout_cli.uploads import Job
 CELL, GAP, CAPTION = 300, 12, 34  # pixels
 _CHEQUER = 12
 _PAIRS_A_ROW = 2
+
+register_heif_opener()
 
 
 def draw(jobs: Sequence[Job], target: Path) -> None:

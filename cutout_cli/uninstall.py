@@ -9,7 +9,8 @@ from cutout_cli.errors import NotRemoved
 from cutout_cli.stacks import Stack
 
 # They outlive the stack: DeletionPolicy is Retain.
-_BUCKETS, _TABLE = ("InputBucket", "OutputBucket"), "TasksTable"
+_BUCKETS = ("InputBucket", "OutputBucket", "ConvertedBucket")
+_TABLE = "TasksTable"
 
 
 @dataclass(frozen=True)

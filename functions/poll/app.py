@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client, during_init
+from cutout.aws.converted import ConvertedImages
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
@@ -38,6 +39,7 @@ def poller() -> Poller:
         storage=Storage(client("s3")),
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh),
         outputs=Outputs(env.wavespeed_base_url),
+        converted=ConvertedImages(client("s3"), env.converted_bucket),
         events=EventBus(client("events"), env.event_bus),
         clock=utc_now,
     )

@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client, during_init
+from cutout.aws.convert_function import ConvertFunction
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.secrets import ApiKey
@@ -65,6 +66,7 @@ def submitter() -> Submitter:
         closer=Closer(ledger, EventBus(client("events"), env.event_bus), utc_now),
         settler=Settler(ledger, wavespeed, env.key_is_dedicated),
         reuse=Reuse(ledger, Contents(table)),
+        convert_function=ConvertFunction(client("lambda"), env.convert_function),
         clock=utc_now,
     )
 

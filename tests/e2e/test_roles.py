@@ -12,16 +12,16 @@ from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status
 from cutout_local.stack import BUILD
 from tests.e2e.conftest import photo, running
+from tests.support.images import HEIC, avif
 from tests.support.stack_client import StackClient
 from tests.support.waiting import wait_for
 
 # Allowed and not called here, each for its reason.
-UNVERSIONED = {"s3:GetObject", "s3:GetObjectTagging"}  # of an existing bucket without versions
+UNVERSIONED = {"s3:GetObjectTagging"}  # of an existing bucket without versions
 TELLS_GONE_FROM_FORBIDDEN = {"s3:ListBucket"}  # checked by S3 and never called
 POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}  # Lambda's own
 NOT_CALLED = {
-    "SubmitFunction": {"s3:GetObject"}
-    | TELLS_GONE_FROM_FORBIDDEN
+    "SubmitFunction": TELLS_GONE_FROM_FORBIDDEN
     | POLLER
     | {"sqs:SendMessage"},  # for a slot ahead, and this stack has no plan
     # Multipart uploads of large images need no more than s3:PutObject, but for breaking off; tags
@@ -29,6 +29,7 @@ NOT_CALLED = {
     "PollFunction": UNVERSIONED
     | TELLS_GONE_FROM_FORBIDDEN
     | {"s3:AbortMultipartUpload", "s3:PutObjectTagging"},
+    "ConvertFunction": TELLS_GONE_FROM_FORBIDDEN,
     "WebhookFunction": set[str](),
     "BackstopFunction": {"sqs:SendMessage"},  # by Lambda, when it fails
     "ClockFunction": {"events:PutEvents"},  # for executions whose end nobody was told of
@@ -135,6 +136,11 @@ def go_through_everything(stack: StackClient) -> None:
     copied = stack.ended(stack.upload(photo(), "copied.jpg"))
     assert (copied.status, copied.reused_from) == (Status.COMPLETED, completed.task_id)
     assert stack.billed("copied.jpg") == []
+    phone = [stack.upload(HEIC, "phone.heic"), stack.upload(avif(60, 40), "phone.avif")]
+    assert [stack.ended(upload).status for upload in phone] == [Status.COMPLETED] * 2
+    assert stack.image("phone.heic.png").size == (48, 64)
+    left = stack.s3.list_objects_v2(Bucket=stack.local.physical_name("ConvertedBucket"))
+    assert left["KeyCount"] == 0
 
 
 def wait_for_call(stack: StackClient, owner: str, action: str) -> None:

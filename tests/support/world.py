@@ -2,23 +2,30 @@
 
 import hashlib
 import hmac
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
 from samtranslator.yaml_helper import yaml_parse
 
+from cutout.aws.convert_function import ConvertFunction
+from cutout.aws.converted import ConvertedImages
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.backstop import Backstop
 from cutout.close import Closer
+from cutout.convert import Converter
+from cutout.domain.errors import ServiceError
+from cutout.domain.messages import ConvertRequest
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
@@ -49,6 +56,7 @@ BASE_URL = "https://vendor.test"
 WEBHOOK_URL = "https://webhook.test/"
 WEBHOOK_SECRET = "whsec_0123456789abcdef"
 TABLE = "tasks"
+CONVERTED = "converted"
 MODEL = "wavespeed-ai/image-background-remover"
 LEASE_SECONDS = 180
 COMMON = {"wavespeed_base_url": BASE_URL, "api_key_secret": "key", "tasks_table": TABLE}
@@ -64,6 +72,23 @@ def _table_properties() -> dict[str, Any]:
 
 Reply = httpx.Response | BaseException
 Answer = Reply | Callable[[httpx.Request], Reply]
+
+
+def lambda_client(functions: dict[str, Callable[[bytes], bytes]]) -> Any:
+    """Lambda with these functions; one that raises `ServiceError` has failed by itself."""
+
+    def invoke(**asked: Any) -> dict[str, Any]:
+        try:
+            answer = functions[asked["FunctionName"]](asked["Payload"])
+        except ServiceError as error:
+            failed = {"errorType": "ServiceError", "errorMessage": str(error)}
+            return {
+                "FunctionError": "Unhandled",
+                "Payload": io.BytesIO(json.dumps(failed).encode()),
+            }
+        return {"Payload": io.BytesIO(answer)}
+
+    return SimpleNamespace(invoke=invoke)
 
 
 class Pipeline:
@@ -120,6 +145,7 @@ class Pipeline:
             "images_per_minute": 0,
             "daily_budget": "0",
             "price_per_image": "0.01",
+            "convert_function": "convert",
         }
         env = SubmitSettings.model_validate(COMMON | values | settings)
         wavespeed = self._wavespeed()
@@ -137,8 +163,17 @@ class Pipeline:
             closer=self.closer(),
             settler=Settler(self.ledger, wavespeed, env.key_is_dedicated),
             reuse=Reuse(self.ledger, Contents(self.table)),
+            convert_function=ConvertFunction(
+                lambda_client({env.convert_function: self.convert}), env.convert_function
+            ),
             clock=self._clock,
         )
+
+    def convert(self, payload: bytes) -> bytes:
+        """One run of the convert function."""
+        converter = Converter(self.storage, ConvertedImages(self.s3, CONVERTED), max_megapixels=1)
+        answer = converter.convert(ConvertRequest.model_validate_json(payload))
+        return answer.model_dump_json().encode()
 
     def retrier(self, **settings: Any) -> Retrier:
         submitter = self.submitter(**settings)
@@ -175,6 +210,7 @@ class Pipeline:
             "webhook_fallback_seconds": 60,
             "lock_seconds": 330,
             "reuse_results": False,
+            "converted_bucket": CONVERTED,
             "event_bus": "default",
             "max_output_megabytes": 10,
             "max_megapixels": 1,
@@ -190,6 +226,7 @@ class Pipeline:
             storage=self.storage,
             wavespeed=self._wavespeed(),
             outputs=Outputs(BASE_URL, transport=httpx.MockTransport(self._answer)),
+            converted=ConvertedImages(self.s3, env.converted_bucket),
             events=EventBus(self.events, "default"),
             clock=self._clock,
         )
@@ -271,7 +308,7 @@ class World(Pipeline):
 
     def _create_buckets(self) -> None:
         here: Any = {"LocationConstraint": self.s3.meta.region_name}
-        for bucket in ("uploads", "cutouts"):
+        for bucket in ("uploads", "cutouts", CONVERTED):
             self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=here)
         self.s3.put_bucket_versioning(
             Bucket="uploads", VersioningConfiguration={"Status": "Enabled"}

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from cutout.aws import clients
 from cutout.domain.tasks import OnUncertain
 from cutout.settings import (
     BackstopSettings,
     ClockSettings,
+    ConvertSettings,
     PollSettings,
     Settings,
     SubmitSettings,
@@ -31,6 +33,7 @@ FUNCTIONS = {
     "WebhookFunction": WebhookSettings,
     "BackstopFunction": BackstopSettings,
     "ClockFunction": ClockSettings,
+    "ConvertFunction": ConvertSettings,
 }
 
 
@@ -78,8 +81,10 @@ def test_the_submit_function_has_time_for_its_whole_batch() -> None:
         for vendor in (client._TIMEOUT, client._SYNC_TIMEOUT)
     )
     aws_calls = 8 * 5  # each of the calls around the POST, slow
+    convert = resources("AWS::Serverless::Function")["ConvertFunction"]["Timeout"]
 
-    assert submit["Timeout"] >= batch * (slowest + aws_calls)
+    assert submit["Timeout"] >= batch * (slowest + aws_calls + convert)
+    assert clients.LAMBDA_CONFIG.read_timeout > convert  # type: ignore[attr-defined]
 
 
 def test_a_message_stays_hidden_while_it_is_worked_on() -> None:
@@ -123,7 +128,7 @@ def test_every_bucket_and_queue_refuses_plain_http() -> None:
         statements = policy["PolicyDocument"]["Statement"]
         denied = [s for s in statements if s["Effect"] == "Deny"]
         assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": False}}
-    assert len(policies) == 5
+    assert len(policies) == 6
 
 
 def test_no_role_may_do_more_than_a_list_of_named_actions() -> None:
@@ -168,12 +173,10 @@ def test_every_parameter_is_used_and_listed_for_the_console() -> None:
         assert re.search(rf"(!Ref {name}\b|\$\{{{name}\}})", body), name
 
 
-@pytest.fixture(scope="module")
-def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layer as it goes to AWS."""
-    folder = tmp_path_factory.mktemp("layer")
+def built(name: str, folder: Path) -> Path:
+    """A layer as it goes to AWS."""
     subprocess.run(
-        ["make", "-s", "-C", str(ROOT / "layers" / "cutout"), "build-CutoutLayer"],
+        ["make", "-s", "-C", str(ROOT / "layers"), f"build-{name}"],
         env={
             "ARTIFACTS_DIR": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -184,13 +187,36 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_layer_stays_lean(layer: Path) -> None:
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("CutoutLayer", tmp_path_factory.mktemp("layer"))
+
+
+def packages_and_size(layer: Path) -> tuple[set[str], int]:
     packages = {path.name for path in (layer / "python").iterdir()}
-    size = sum(path.stat().st_size for path in layer.rglob("*") if path.is_file())
+    return packages, sum(path.stat().st_size for path in layer.rglob("*") if path.is_file())
+
+
+def test_the_layer_stays_lean(layer: Path) -> None:
+    packages, size = packages_and_size(layer)
 
     assert {"cutout", "pydantic", "httpx", "aws_lambda_powertools"} <= packages
-    assert not {"boto3", "botocore"} & packages
+    assert not {"boto3", "botocore", "PIL", "pi_heif"} & packages
     assert size < 35_000_000
+
+
+def test_what_decodes_images_is_in_a_layer_of_the_function_that_converts(tmp_path: Path) -> None:
+    packages, size = packages_and_size(built("ConvertLayer", tmp_path))
+    layers = {
+        name: properties["Layers"]
+        for name, properties in resources("AWS::Serverless::Function").items()
+        if "Layers" in properties
+    }
+
+    assert {"PIL", "pi_heif"} <= packages
+    assert all("aarch64" in path.name for path in (tmp_path / "python").rglob("*_imaging.*.so"))
+    assert size < 40_000_000
+    assert layers == {"ConvertFunction": [{"Ref": "ConvertLayer"}]}
 
 
 def has_python_3_13() -> bool:
@@ -209,9 +235,10 @@ def test_the_layer_is_compiled_for_the_runtime(layer: Path) -> None:
         assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01
 
 
-def test_every_package_of_the_layer_has_its_hash() -> None:
+@pytest.mark.parametrize("layer", ["cutout", "convert"])
+def test_every_package_of_a_layer_has_its_hash(layer: str) -> None:
     """And the version that the tests run with."""
-    lines = (ROOT / "layers" / "cutout" / "requirements.txt").read_text().replace("\\\n", " ")
+    lines = (ROOT / "layers" / layer / "requirements.txt").read_text().replace("\\\n", " ")
     pinned = [line for line in lines.splitlines() if "==" in line]
     lock = (ROOT / "requirements.lock").read_text()
 
@@ -223,7 +250,9 @@ def test_every_package_of_the_layer_has_its_hash() -> None:
 
 def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> None:
     """Each service that the submit function holds a client of is named in its role."""
-    role = json.dumps(resources("AWS::IAM::Role")["SubmitRole"])
+    policies = resources("AWS::IAM::Policy").values()
+    more = [policy for policy in policies if {"Ref": "SubmitRole"} in policy["Roles"]]
+    role = json.dumps([resources("AWS::IAM::Role")["SubmitRole"], more])
     services = {
         "ledger": "dynamodb:",
         "governor": "dynamodb:",
@@ -236,6 +265,7 @@ def test_submission_has_no_adapter_that_the_template_gives_no_rights_for() -> No
         "closer": "events:",
         "settler": "dynamodb:",
         "reuse": "dynamodb:",
+        "convert_function": "lambda:",
     }
 
     adapters = set(Submitter.__dataclass_fields__) - {"settings", "clock"}
@@ -269,10 +299,47 @@ def test_a_role_that_reads_a_secret_or_a_bucket_may_use_its_key() -> None:
         ("SecretKeyPolicy", "secretsmanager:GetSecretValue"),
     ):
         users = {name for name, statements in roles.items() if f'"{action}"' in statements}
+        if policy == "OutputKeyPolicy":
+            users -= {"ConvertRole"}  # it saves copies of uploads, under their key
         assert {name for name in roles if name in json.dumps(policies[policy]["Roles"])} == users
         (statement,) = policies[policy]["PolicyDocument"]["Statement"]
         assert "kms:Decrypt" in statement["Action"]
         assert statement["Condition"]["StringEquals"]["kms:ViaService"]
+
+
+def test_copies_of_uploads_are_private_encrypted_as_they_are_and_gone_in_a_day() -> None:
+    copies, uploads = (
+        resources("AWS::S3::Bucket")[name] for name in ("ConvertedBucket", "InputBucket")
+    )
+
+    assert set(copies["PublicAccessBlockConfiguration"].values()) == {True}
+    assert copies["BucketEncryption"] == uploads["BucketEncryption"]
+    assert "VersioningConfiguration" not in copies  # or a deleted copy would stay
+    expiring = [r for r in copies["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in r]
+    assert [rule["ExpirationInDays"] for rule in expiring] == [1]
+
+
+def test_what_decodes_images_can_read_uploads_and_save_copies_and_nothing_else() -> None:
+    (policy,) = resources("AWS::IAM::Role")["ConvertRole"]["Policies"]
+    allowed = {
+        action
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in [statement["Action"]]
+        if statement["Sid"] not in {"Log", "Trace"}
+        for action in (action if isinstance(action, list) else [action])
+    }
+
+    assert allowed == {"s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:ListBucket"}
+
+
+def test_without_conversion_nothing_of_it_exists() -> None:
+    named = {
+        resource.get("Condition")
+        for name, resource in template()["Resources"].items()
+        if name.startswith("Convert") or name.endswith("ConvertedPolicy")
+    }
+
+    assert named == {"ConvertsUploads", "EncryptsCopies"}
 
 
 def test_pngs_can_be_read_only_if_they_are_reused() -> None:
@@ -291,7 +358,7 @@ def test_only_what_is_under_the_prefix_can_be_read() -> None:
     assert "${Bucket}/${InputPrefix}*" in roles
     for role in resources("AWS::IAM::Role").values():
         for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
-            if "s3:GetObject" in statement["Action"]:
+            if "s3:GetObject" in statement["Action"] and statement["Sid"] != "SaveCopies":
                 assert statement["Resource"]["Fn::Sub"][0].endswith("/${InputPrefix}*")
 
 

@@ -42,6 +42,7 @@ SUBMIT = (
         "IMAGES_PER_MINUTE": "10",
         "DAILY_BUDGET": "2.50",
         "PRICE_PER_IMAGE": "0.004",
+        "CONVERT_FUNCTION": "convert",
     }
 )
 POLL = (
@@ -55,6 +56,7 @@ POLL = (
         "MAX_MEGAPIXELS": "50",
         "OPAQUE_CUTOUT": "save",
         "REUSE_RESULTS": "true",
+        "CONVERTED_BUCKET": "converted",
     }
 )
 WEBHOOK = COMMON | MACHINE

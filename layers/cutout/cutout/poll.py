@@ -8,6 +8,7 @@ from functools import partial
 from math import ceil
 from typing import Unpack
 
+from cutout.aws.converted import ConvertedImages
 from cutout.aws.events import EventBus
 from cutout.aws.s3 import Storage
 from cutout.domain.errors import (
@@ -20,6 +21,7 @@ from cutout.domain.errors import (
     PredictionFailed,
     PredictionMissing,
     PredictionNotFound,
+    ServiceError,
     Superseded,
     TaskNotFound,
     TimedOut,
@@ -62,6 +64,7 @@ class Poller:
     storage: Storage
     wavespeed: WaveSpeed
     outputs: Outputs
+    converted: ConvertedImages
     events: EventBus
     clock: Callable[[], datetime]
 
@@ -90,6 +93,8 @@ class Poller:
 
     def _look(self, task: Task, prediction_id: str) -> WaitLoopState:
         prediction = self.wavespeed.result(prediction_id)
+        if prediction.status.ended:
+            self._delete_converted(task)
         if prediction.status is PredictionStatus.COMPLETED:
             return _result(self._saved(task, prediction))
         if prediction.status.ended:
@@ -111,6 +116,15 @@ class Poller:
         age = self.clock() - task.entered_at[Status.PROCESSING]
         wait = min(ceil(age.total_seconds() * _GROWTH), _LONGEST_WAIT)
         return _result(task, max(wait, self.schedule.wait(task, self.clock())))
+
+    def _delete_converted(self, task: Task) -> None:
+        """The vendor has read the copy of an upload that was converted."""
+        if not (task.converted and self.settings.converted_bucket):
+            return
+        try:
+            self.converted.delete(task.task_id)
+        except ServiceError:
+            logger.exception("the converted copy stays until its bucket forgets it")
 
     def _copy(self, task: Task, source_id: str) -> WaitLoopState:
         """Save the PNG of an equal upload, or wait for it; if none comes, pay after all."""

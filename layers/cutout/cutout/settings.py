@@ -71,6 +71,7 @@ class SubmitSettings(WaveSpeedSettings):
     images_per_minute: int
     daily_budget: Decimal
     price_per_image: Decimal
+    convert_function: str = Field(description="Its name; empty: nothing is converted.")
 
 
 class PollSettings(WaveSpeedSettings):
@@ -81,10 +82,18 @@ class PollSettings(WaveSpeedSettings):
     webhook_fallback_seconds: int
     lock_seconds: int
     reuse_results: bool
+    converted_bucket: str = Field(description="Empty: nothing is converted.")
     event_bus: str
     max_output_megabytes: int
     max_megapixels: int
     opaque_cutout: OpaqueCutouts
+
+
+class ConvertSettings(Settings):
+    """The convert function's environment."""
+
+    converted_bucket: str
+    max_megapixels: int
 
 
 class WebhookSettings(WaveSpeedSettings):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Unpack
 
+from cutout.aws.convert_function import ConvertFunction
 from cutout.aws.s3 import Storage
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
@@ -19,6 +20,8 @@ from cutout.close import Closer
 from cutout.domain import images, naming
 from cutout.domain.errors import (
     AnswerLost,
+    ConversionFailed,
+    ConversionInterrupted,
     CutoutError,
     Failed,
     NotNow,
@@ -51,6 +54,9 @@ _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
 # Somebody may have changed what becomes of uncertain tasks.
 _LOOK_AGAIN = timedelta(hours=1)
 
+# How long an interruption of the convert function is taken for an accident.
+_CONVERTED_WITHIN = timedelta(minutes=10)
+
 _TOKEN_BYTES = 16  # nobody guesses 128 bits
 
 
@@ -70,6 +76,7 @@ class Submitter:
     closer: Closer
     settler: Settler
     reuse: Reuse
+    convert_function: ConvertFunction
     clock: Callable[[], datetime]
 
     def submit(self, upload: Upload) -> None:
@@ -134,16 +141,47 @@ class Submitter:
                 return
             options = preflight(task, self.storage, self.settings)
             task = self._hashed(task)
+            source = self._source(task, options)
+            url = "" if source else self._presigned(task, options)
+        except ConversionInterrupted as error:
+            self._convert_again(task, error)
+            return
         except (NotNow, VendorUnavailable) as error:
             self._queue_again(task, error)
             return
         except Rejected as error:
             self.closer.close(task, Status.REJECTED, error.code, str(error))
             return
-        if self.settings.reuse_results and (source := self.reuse.source(task, options.model)):
+        if source:
             self._copy(task, source, options.model)
         elif self._has_its_turn(task):
-            self._submit(task, options)
+            self._submit(task, url, options)
+
+    def _source(self, task: Task, options: Options) -> str | None:
+        """The task of an equal upload, whose PNG can be copied or waited for."""
+        return self.reuse.source(task, options.model) if self.settings.reuse_results else None
+
+    def _presigned(self, task: Task, options: Options) -> str:
+        """Where the vendor reads the upload, or its converted copy, which is made first.
+
+        That takes seconds, so it is done before the task has its turn.
+        """
+        seconds = self.settings.presign_seconds
+        if options.convert:
+            copy = self.convert_function.convert(task)
+            return self.storage.presign(copy, seconds, copy.media_type)
+        return self.storage.presign(task, seconds, options.media_type)
+
+    def _convert_again(self, task: Task, error: ConversionInterrupted) -> None:
+        """Later; but what interrupts the function again and again is the image."""
+        if self.clock() - task.entered_at[Status.QUEUED] < _CONVERTED_WITHIN:
+            self._queue_again(task, error)
+            return
+        failed = ConversionFailed(
+            "converting the image takes more memory or time than the convert function has; "
+            "upload it as JPEG, or raise ConvertMemoryMegabytes"
+        )
+        self.closer.close(task, Status.REJECTED, failed.code, str(failed))
 
     def _hashed(self, task: Task) -> Task:
         """By its bytes an upload is known that has been cut out before; they are read once."""
@@ -169,9 +207,7 @@ class Submitter:
             reason=None,
         )
 
-    def _submit(self, task: Task, options: Options) -> None:
-        # Presigned before the write-ahead: between that and the POST nothing else may fail.
-        url = self.storage.presign(task, self.settings.presign_seconds, options.media_type)
+    def _submit(self, task: Task, url: str, options: Options) -> None:
         try:
             charge = self.governor.charge(lambda: self.price(options.model), self.clock())
         except NotNow as error:
@@ -268,6 +304,7 @@ class Submitter:
             lease_until=now + self._lease,
             due_at=now + self._lease,
             model=options.model,
+            converted=options.convert,
             callback_expected=callback,
             callback_token=secrets.token_hex(_TOKEN_BYTES) if callback else None,
             called_back_at=None,
@@ -430,12 +467,14 @@ def preflight(task: Task, storage: Storage, settings: SubmitSettings) -> Options
     """
     images.check_bytes(task.size, settings.max_upload_megabytes)
     naming.check_output_key(task.output_key)
-    image = images.identify(storage.open(task))
-    images.check_pixels(image, settings.max_megapixels)
     defaults = Options(
-        model=settings.model_id,
-        sync=settings.sync_mode,
-        base64_output=settings.base64_output,
-        media_type=image.media_type,
+        model=settings.model_id, sync=settings.sync_mode, base64_output=settings.base64_output
     )
+    file = storage.open(task)
+    if settings.convert_function and images.is_convertible(file):
+        defaults.convert = True  # its pixels are counted where it is decoded
+    else:
+        image = images.identify(file)
+        images.check_pixels(image, settings.max_megapixels)
+        defaults.media_type = image.media_type
     return overridden(defaults, storage.metadata(task), settings.allowed_models)

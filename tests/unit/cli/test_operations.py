@@ -657,7 +657,7 @@ def test_data_is_deleted_only_when_that_is_asked_for(
     world.s3.delete_object(Bucket="uploads", Key="a.jpg")
     deletion, client, told = Deletion(stack, fails=False), stack.client, list[str]()
     uninstaller = Uninstaller(stack)
-    plan = Plan({"I": "uploads", "O": "cutouts"}, {"T": TABLE}, {}, "s")
+    plan = Plan({"I": "uploads", "O": "cutouts", "C": "converted"}, {"T": TABLE}, {}, "s")
     clients = {"cloudformation": deletion}
     monkeypatch.setitem(stack.__dict__, "client", lambda name: clients.get(name) or client(name))
 
@@ -666,7 +666,9 @@ def test_data_is_deleted_only_when_that_is_asked_for(
     assert deletion.deleted == ["cutout"]
     left = sorted(bucket["Name"] for bucket in world.s3.list_buckets()["Buckets"])
     tables = world.dynamodb.list_tables()["TableNames"]
-    assert (left, tables) == (([], []) if delete_data else (["cutouts", "uploads"], [TABLE]))
+    assert (left, tables) == (
+        ([], []) if delete_data else (["converted", "cutouts", "uploads"], [TABLE])
+    )
     if delete_data:
         assert "bucket uploads is deleted, with 3 versions of objects" in told
 

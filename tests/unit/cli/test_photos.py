@@ -18,23 +18,34 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_of_a_folder_images_are_taken_and_the_others_counted_by_kind(tmp_path: Path) -> None:
-    touch(tmp_path, "a.JPG", "more/b.png", "c.heic", "d.heic", "notes.txt", ".DS_Store", "README")
+    touch(
+        tmp_path,
+        "a.JPG",
+        "more/b.png",
+        "c.jp2",
+        "d.jp2",
+        "e.heic",
+        "notes.txt",
+        ".DS_Store",
+        "README",
+    )
 
     found = find_photos([tmp_path])
 
     assert [(photo.key, photo.name) for photo in found.photos] == [
         ("a.JPG", "a.png"),
+        ("e.heic", "e.png"),
         ("more/b.png", "more/b.png"),
     ]
-    skipped = {".heic": 2, ".txt": 1, "hidden": 1, "without a suffix": 1}
+    skipped = {".jp2": 2, ".txt": 1, "hidden": 1, "without a suffix": 1}
     assert found.skipped == Counter(skipped)
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
-    touch(tmp_path, "photo.heic")
+    touch(tmp_path, "photo.jp2")
 
-    (photo,) = find_photos([tmp_path / "photo.heic"], prefix="in/").photos
-    assert (photo.key, photo.name) == ("in/photo.heic", "photo.png")
+    (photo,) = find_photos([tmp_path / "photo.jp2"], prefix="in/").photos
+    assert (photo.key, photo.name) == ("in/photo.jp2", "photo.png")
 
 
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
@@ -49,9 +60,9 @@ def test_equal_names_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
-    touch(tmp_path, "a.heic", "b.heic", "c.txt")
+    touch(tmp_path, "a.jp2", "b.jp2", "c.txt")
 
-    with pytest.raises(PhotoNotFound, match=r"no images in this folder, only 2 \.heic, 1 \.txt"):
+    with pytest.raises(PhotoNotFound, match=r"no images in this folder, only 2 \.jp2, 1 \.txt"):
         find_photos([tmp_path])
 
 

@@ -16,12 +16,15 @@ CONFIG = Config(
 # is named, boto3 presigns for the global endpoint, which redirects to a new bucket's region for its
 # first hours: there the signature, which covers the host, is refused.
 S3_CONFIG = CONFIG.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+# Longer than the convert function's own timeout; who calls it again is the ledger's business.
+LAMBDA_CONFIG = CONFIG.merge(Config(read_timeout=70, retries={"total_max_attempts": 1}))
+_CONFIGS = {"s3": S3_CONFIG, "lambda": LAMBDA_CONFIG}
 
 
 def client(service: str) -> Any:
     """A client of an AWS service, by boto3's name for it."""
     make: Any = boto3.client  # typed for literal names only
-    return make(service, config=S3_CONFIG if service == "s3" else CONFIG)
+    return make(service, config=_CONFIGS.get(service, CONFIG))
 
 
 def during_init(build: Callable[[], object]) -> None:

@@ -51,6 +51,11 @@ class Storage:
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
 
+    def read(self, upload: ObjectRevision) -> bytes:
+        """All of the upload's bytes. Raises `SourceGone`."""
+        with self.open(upload) as file:
+            return file.read()
+
     def sha256(self, upload: ObjectRevision) -> str:
         """The digest of the upload's bytes, in hex; it reads them all. Raises `SourceGone`."""
         digest = hashlib.sha256()

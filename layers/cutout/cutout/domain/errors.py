@@ -8,6 +8,7 @@ CutoutError
 │   ├── TooManyPixels
 │   ├── KeyTooLong
 │   ├── BadOverride
+│   ├── ConversionFailed
 │   └── SourceGone
 ├── NotNow                  the vendor accepted nothing; the upload waits and is sent later
 │   ├── RateLimited
@@ -15,6 +16,7 @@ CutoutError
 │   ├── Unauthorized
 │   ├── ApiKeyUnavailable
 │   ├── UploadForbidden
+│   ├── ConversionInterrupted
 │   ├── OverBudget
 │   ├── VendorRedirects
 │   └── VendorUnreachable
@@ -91,6 +93,10 @@ class BadOverride(Rejected):
     """The object's metadata asks for what the stack does not allow."""
 
 
+class ConversionFailed(Rejected):
+    """Converting the image takes more memory or time than the convert function has."""
+
+
 class SourceGone(Rejected):
     """The object was deleted or replaced before it was sent."""
 
@@ -130,6 +136,10 @@ class UploadForbidden(NotNow):
     """S3 does not let this stack read the upload."""
 
     wait_seconds = 900
+
+
+class ConversionInterrupted(NotNow):
+    """The convert function was killed, or failed; nothing was sent."""
 
 
 class OverBudget(NotNow):

@@ -25,6 +25,12 @@ FORMATS = {
     "image/tiff": "TIFF",
 }
 SUPPORTED = ", ".join(dict.fromkeys(FORMATS.values()))
+# What can be converted, by the brands that such a file names.
+# https://github.com/nokiatech/heif/wiki and https://aomediacodec.github.io/av1-avif/
+_CONVERTIBLE = {
+    "AVIF": {b"avif", b"avis"},
+    "HEIC": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"},
+}
 MEGABYTE = 1_000_000
 MEGAPIXEL = 1_000_000
 MIN_SIDE = 2  # pixels: in a single row or column nothing stands before anything
@@ -61,6 +67,20 @@ def identify(file: BinaryIO) -> ImageHeader:
     file.seek(0)
     width, height = _size(file, name)
     return ImageHeader(name, width, height)
+
+
+def is_convertible(file: BinaryIO) -> bool:
+    """Whether a file claims to be HEIC or AVIF; its size in pixels only a decoder tells.
+
+    Errors of the file's own reads pass through.
+    """
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    if head[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[at : at + 4] for at in (8, *range(16, end, 4))}
+    return any(brands & known for known in _CONVERTIBLE.values())
 
 
 def _size(file: BinaryIO, name: str) -> tuple[int, int]:

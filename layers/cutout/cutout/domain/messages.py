@@ -2,7 +2,7 @@
 
 The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Functions `PollRequest`
 and `ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go
-out.
+out, and `ConvertRequest` and `ConvertAnswer` to and fro.
 """
 
 import json
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cutout.domain.errors import code_of
 from cutout.domain.tasks import AttemptId, Status, Task
-from cutout.domain.uploads import Upload
+from cutout.domain.uploads import ConvertedImage, ObjectRevision, Upload
 
 # ------------------------------------------------------------------ the upload queue
 
@@ -185,6 +185,24 @@ class Closed(BaseModel):
     """What the wait loop's Fail state reads."""
 
     reason: str
+
+
+# ------------------------------------------------------------------ the convert function
+
+
+class ConvertRequest(BaseModel):
+    """An upload that the vendor cannot read, and the task that it belongs to."""
+
+    task_id: str
+    upload: ObjectRevision
+
+
+class ConvertAnswer(BaseModel):
+    """The copy, or why there is none: the class of the error and what it says."""
+
+    image: ConvertedImage | None = None
+    error: str = ""
+    reason: str = ""
 
 
 # ------------------------------------------------------------------ the vendor's callback

@@ -12,12 +12,16 @@ _SWITCH = {"true": True, "false": False}
 
 
 class Options(BaseModel):
-    """The model, in which way its result comes, and as what the upload is served to it."""
+    """The model, in which way its result comes, and as what the upload is served to it.
+
+    `convert` says that it is to be converted first.
+    """
 
     model: str
     sync: bool = False
     base64_output: bool = False
     media_type: str = "binary/octet-stream"
+    convert: bool = False
 
 
 def overridden(
@@ -33,6 +37,7 @@ def overridden(
         sync=_switch(metadata, SYNC, defaults.sync),
         base64_output=_switch(metadata, BASE64, defaults.base64_output),
         media_type=defaults.media_type,
+        convert=defaults.convert,
     )
 
 

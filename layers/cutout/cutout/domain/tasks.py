@@ -159,6 +159,7 @@ class Task(ObjectRevision):
     inference_ms: int | None = None
     confidence: Confidence | None = Field(default=None, description="None: the vendor gave none.")
     polls: int = 0
+    converted: bool = Field(default=False, description="The vendor was given a converted copy.")
     content_sha256: str | None = Field(default=None, description="Hex; with ReuseResults alone.")
     reused_from: str | None = Field(default=None, description="The task whose PNG is copied.")
     output_version_id: str | None = None
@@ -239,6 +240,7 @@ class TaskChanges(TypedDict, total=False):
     task_token: str | None
     inference_ms: int
     confidence: Confidence | None
+    converted: bool
     content_sha256: str
     reused_from: str | None
     output_version_id: str | None

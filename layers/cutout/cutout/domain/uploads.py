@@ -17,6 +17,12 @@ class ObjectRevision(BaseModel):
     size: int
 
 
+class ConvertedImage(ObjectRevision):
+    """The copy of an upload in a format that the vendor takes."""
+
+    media_type: str
+
+
 class Upload(ObjectRevision):
     """An object revision that nobody may have looked at yet."""
 

@@ -1,0 +1,263 @@
+"""What the vendor does not take is converted first, in a function of its own."""
+
+from io import BytesIO
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from cutout.convert import upright
+from cutout.domain.errors import (
+    ServiceError,
+    TooFewPixels,
+    TooManyPixels,
+    UnsupportedFormat,
+    UploadForbidden,
+)
+from cutout.domain.images import is_convertible
+from cutout.domain.tasks import Status
+from tests.support import images
+from tests.support.images import HEIC, avif, encode, noise
+from tests.support.world import CONVERTED, World, accepted, answer, download
+
+ENOUGH = 1  # megapixel
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(BytesIO(data))
+    picture.load()
+    return picture
+
+
+# ------------------------------------------------------------------ what is converted
+
+
+@pytest.mark.parametrize(
+    ("data", "convertible"),
+    [
+        (HEIC, True),
+        (avif(), True),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", True),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", False),
+        (b"\0\0\0\x14ftypisom\0\0\0\0isomheic", False),  # beyond the end of its box
+        (b"", False),
+        *((make(8, 6), False) for make in images.FORMATS.values()),
+    ],
+)
+def test_heic_and_avif_are_known_by_their_brands(data: bytes, convertible: bool) -> None:
+    file = BytesIO(data)
+    assert is_convertible(file) is convertible
+    assert file.tell() == 0
+
+
+def test_a_heic_becomes_an_upright_jpeg() -> None:
+    data, media_type = upright(HEIC, ENOUGH)
+
+    picture = opened(data)
+    assert (picture.format, media_type, picture.size) == ("JPEG", "image/jpeg", (48, 64))
+    top, bottom = np.asarray(picture)[[5, -5], 24]
+    assert top[0] > 150 > bottom[0]  # red on top
+    assert bottom[1] > 100 > top[1]  # green below
+    assert picture.getexif() == {}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_avifs_orientation_is_applied(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:15, :20] = 255
+    stored = Image.fromarray(pixels)
+    turned = {1: 0, 3: 180, 6: 270, 8: 90}[orientation]  # counterclockwise
+
+    data, _ = upright(encode(stored, "AVIF", exif=exif, quality=95), ENOUGH)
+
+    expected = np.asarray(stored.rotate(turned, expand=True), np.int16)
+    found = np.asarray(opened(data), np.int16)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 8
+
+
+def test_the_colour_profile_is_kept() -> None:
+    data, _ = upright(encode(noise(8, 6), "AVIF", icc_profile=PROFILE), ENOUGH)
+
+    assert opened(data).info["icc_profile"] == PROFILE
+
+
+def test_transparency_is_kept_in_a_png() -> None:
+    pixels = np.full((6, 8, 4), 255, np.uint8)
+    pixels[:3, :, 3] = 0
+
+    data, media_type = upright(encode(Image.fromarray(pixels), "AVIF", icc_profile=PROFILE), ENOUGH)
+
+    picture = opened(data)
+    assert (picture.format, picture.mode, media_type) == ("PNG", "RGBA", "image/png")
+    assert np.asarray(picture)[[0, -1], 0, 3].tolist() == [0, 255]
+    assert picture.info["icc_profile"] == PROFILE
+
+
+def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    bomb = avif(1100, 1000)
+    monkeypatch.setattr("PIL.AvifImagePlugin.AvifImageFile.load", decode)
+
+    with pytest.raises(TooManyPixels, match="1100 x 1000"):
+        upright(bomb, ENOUGH)
+
+
+def test_a_single_row_is_refused() -> None:
+    with pytest.raises(TooFewPixels):
+        upright(avif(8, 1), ENOUGH)
+
+
+@pytest.mark.parametrize("data", [HEIC[:-9], HEIC[:40], avif()[:-9], images.jpeg(), b""])
+def test_what_cannot_be_decoded_is_unsupported(data: bytes) -> None:
+    with pytest.raises(UnsupportedFormat, match="cannot be decoded"):
+        upright(data, ENOUGH)
+
+
+# ------------------------------------------------------------------ on its way
+
+
+def submitted(world: World, body: bytes, *answers: httpx.Response, **settings: Any) -> Any:
+    """A phone's photo that was taken up; the vendor is asked as often as there are answers."""
+    upload = world.upload(body, "phone.heic")
+    world.answers = list(answers)
+    world.submitter(**settings).submit(upload)
+    assert world.answers == []
+    return upload
+
+
+def copies(world: World) -> list[str]:
+    listed = world.s3.list_objects_v2(Bucket=CONVERTED)
+    return [found["Key"] for found in listed.get("Contents", [])]
+
+
+@pytest.mark.parametrize("body", [HEIC, avif(40, 30)])
+def test_the_vendor_is_given_a_copy_that_is_gone_once_it_is_done(world: World, body: bytes) -> None:
+    upload = submitted(world, body, accepted())
+
+    asked = httpx.URL(httpx.Response(200, content=world.requests[0].content).json()["image"])
+    assert asked.host.startswith(f"{CONVERTED}.")
+    assert asked.path == f"/converted/{upload.task_id}"
+    assert asked.params["response-content-type"] == "image/jpeg"
+    copy = world.s3.get_object(Bucket=CONVERTED, Key=f"converted/{upload.task_id}")
+    assert copy["Body"].read().startswith(b"\xff\xd8")
+
+    url = "https://vendor.test/out.png"
+    world.answers = [answer(id="p1", status="processing")]
+    world.poller().poll(upload.task_id)
+    assert copies(world) == [f"converted/{upload.task_id}"]
+    done = answer(id="p1", status="completed", outputs=[url])
+    world.answers = [done, download(images.png(40, 30))]
+    world.poller().poll(upload.task_id)
+
+    assert world.task(upload).status is Status.COMPLETED
+    assert copies(world) == []
+    assert world.s3.head_object(Bucket="cutouts", Key="phone.heic.png")
+
+
+def test_of_a_failed_prediction_the_copy_is_gone_too(world: World) -> None:
+    upload = submitted(world, HEIC, accepted())
+    world.answers = [answer(id="p1", status="failed", error="no subject")]
+
+    with pytest.raises(Exception, match="no subject"):
+        world.poller().poll(upload.task_id)
+
+    assert copies(world) == []
+
+
+def test_that_a_copy_cannot_be_deleted_costs_no_result(world: World) -> None:
+    upload = submitted(world, HEIC, accepted())
+    url = "https://vendor.test/out.png"
+    done = answer(id="p1", status="completed", outputs=[url])
+    world.answers = [done, download(images.png(40, 30))]
+
+    world.poller(converted_bucket="no-such-bucket").poll(upload.task_id)
+
+    assert world.task(upload).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(HEIC[:-9], "unsupported_format"), (avif(1100, 1000), "too_many_pixels")]
+)
+def test_what_cannot_be_converted_is_rejected_and_not_paid(
+    world: World, body: bytes, code: str
+) -> None:
+    task = world.task(submitted(world, body))
+
+    assert (task.status, task.code) == (Status.REJECTED, code)
+    assert copies(world) == []
+
+
+def test_an_upload_that_must_not_be_read_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise UploadForbidden("S3 says no")
+
+    monkeypatch.setattr("cutout.convert.Storage.read", forbidden)
+
+    task = world.task(submitted(world, HEIC))
+
+    assert (task.status, task.code) == (Status.QUEUED, "upload_forbidden")
+
+
+def test_without_conversion_they_are_rejected(world: World) -> None:
+    task = world.task(submitted(world, HEIC, convert_function=""))
+
+    assert (task.status, task.code) == (Status.REJECTED, "unsupported_format")
+
+
+def test_a_photo_that_waits_is_converted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = httpx.Response(429, json={"code": 429, "message": ""})
+    upload = submitted(world, HEIC, busy)
+    monkeypatch.setattr("cutout.convert.upright", None)
+
+    world.pass_time(60)
+    world.answers = [accepted()]
+    world.submitter().wake(upload.task_id)
+
+    assert world.task(upload).status is Status.PROCESSING
+
+
+def test_an_interrupted_conversion_is_tried_again_and_nothing_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("cutout.convert.upright", interrupted)
+        upload = submitted(world, HEIC)
+    waiting = world.task(upload)
+    assert (waiting.status, waiting.code) == (Status.QUEUED, "conversion_interrupted")
+    assert waiting.attempt == 0
+
+    world.pass_time(60)
+    world.answers = [accepted()]
+    world.submitter().wake(upload.task_id)
+
+    assert world.task(upload).status is Status.PROCESSING
+
+
+def test_what_interrupts_every_conversion_is_rejected_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutout.convert.upright", interrupted)
+    upload = submitted(world, HEIC)
+
+    world.pass_time(600)
+    world.submitter().wake(upload.task_id)
+
+    task = world.task(upload)
+    assert (task.status, task.code) == (Status.REJECTED, "conversion_failed")
+    assert "ConvertMemoryMegabytes" in str(task.reason)
+
+
+def interrupted(*_: object) -> None:
+    raise ServiceError("killed")
