@@ -59,7 +59,7 @@ def task(world: World) -> Task:
 
 
 def task_that_is(world: World, status: Status, **fields: Any) -> Task:
-    entered = {Status.QUEUED: NOW, status: NOW}
+    entered = {Status.QUEUED: NOW, Status.SUBMITTING: NOW, status: NOW}
     return world.ledger.claim(make_task(status=status, entered_at=entered, **(SUBMITTED | fields)))
 
 
