@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-sectio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,17 @@ from cutout_cli.errors import BadParameters
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
 
+@cache
+def _declared() -> Mapping[str, Any]:
+    parameters: Mapping[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    return parameters
+
+
 def checked(arguments: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` arguments as a mapping. Raises `BadParameters`, which names every mistake."""
     if not arguments:
         return {}
-    declared: Mapping[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    declared = _declared()
     wrong: list[str] = []
     parameters: dict[str, str] = {}
     for argument in arguments:

@@ -26,7 +26,7 @@ def encode(picture: Image.Image, format: str, **options: object) -> bytes:  # no
 
 def png(width: int = 8, height: int = 6, *, alpha: bool = True) -> bytes:
     """A PNG with an alpha channel, or without any transparency."""
-    return encode(noise(width, height, "RGBA" if alpha else "RGB"), "PNG", compress_level=1)
+    return encode(noise(width, height, "RGBA" if alpha else "RGB"), "PNG", compress_level=0)
 
 
 def jpeg(width: int = 8, height: int = 6, *, orientation: int = 1, extra: bytes = b"") -> bytes:

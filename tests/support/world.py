@@ -6,14 +6,11 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout.aws.convert_function import ConvertFunction
 from cutout.aws.converted import ConvertedImages
@@ -46,11 +43,11 @@ from cutout.wavespeed.client import WaveSpeed
 from cutout.wavespeed.outputs import Outputs
 from cutout.wavespeed.prices import Prices
 from cutout.webhook import SigningSecret, WebhookReceiver
+from tests.support.template import resources
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BASE_URL = "https://vendor.test"
 WEBHOOK_URL = "https://webhook.test/"
@@ -60,14 +57,6 @@ CONVERTED = "converted"
 MODEL = "wavespeed-ai/image-background-remover"
 LEASE_SECONDS = 180
 COMMON = {"wavespeed_base_url": BASE_URL, "api_key_secret": "key", "tasks_table": TABLE}
-
-
-@cache
-def _table_properties() -> dict[str, Any]:
-    """Kept, because reading YAML takes longer than most tests."""
-    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
-    properties: dict[str, Any] = template["Resources"]["TasksTable"]["Properties"]
-    return properties
 
 
 Reply = httpx.Response | BaseException
@@ -316,7 +305,7 @@ class World(Pipeline):
 
     def create_table(self) -> None:
         """The template's own table."""
-        properties = _table_properties()
+        properties = resources("AWS::DynamoDB::Table")["TasksTable"]
         used = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self.dynamodb.create_table(TableName=TABLE, **{name: properties[name] for name in used})
 

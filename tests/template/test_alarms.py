@@ -4,19 +4,17 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout import observability
 from cutout.domain import errors
 from cutout.domain.tasks import Status
 from tests.support.factories import make_task
+from tests.support.template import template
 
-ROOT = Path(__file__).parents[2]
-RESOURCES: dict[str, dict[str, Any]] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
 ALARMS = {
     name: resource["Properties"]
     for name, resource in RESOURCES.items()

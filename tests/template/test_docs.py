@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
-
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.errors import CutoutError, Failed, MetadataRefused, NotNow, Rejected
+from tests.support.template import ROOT, template
 
-ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ONLY_CAUGHT = {Failed, MetadataRefused, NotNow, Rejected}
 AWS_NAMES = {"PutEvents", "StartExecution", "TasksWaiting"}
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE = template()
 
 
 def kinds_of(error: type[CutoutError]) -> Iterator[type[CutoutError]]:

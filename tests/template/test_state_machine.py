@@ -4,30 +4,21 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cfnlint import lint
 from cfnlint.config import ManualArgs
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout import poll
 from cutout.domain import errors
 from cutout.domain.messages import Closed, Execution, ExecutionEnded, WaitLoopState
 from cutout.domain.schedule import next_wait
 from cutout.domain.tasks import Status
+from tests.support.template import STATE_MACHINE, state_machine, template
 
-ROOT = Path(__file__).parents[2]
 FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")
-
-
-@cache
-def machine() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse((ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
-    return parsed
 
 
 def following(state: dict[str, Any]) -> Iterator[str]:
@@ -36,7 +27,7 @@ def following(state: dict[str, Any]) -> Iterator[str]:
 
 
 def test_every_state_is_reached_and_every_way_leads_to_a_state() -> None:
-    states, reached, ahead = machine()["States"], set(), {machine()["StartAt"]}
+    states, reached, ahead = state_machine()["States"], set(), {state_machine()["StartAt"]}
     while ahead:
         assert ahead <= set(states)
         reached |= ahead
@@ -46,17 +37,19 @@ def test_every_state_is_reached_and_every_way_leads_to_a_state() -> None:
 
 
 def test_the_machine_is_bounded() -> None:
-    assert machine()["TimeoutSeconds"] <= 86400
+    assert state_machine()["TimeoutSeconds"] <= 86400
 
 
-@pytest.mark.parametrize("name", machine()["States"])
+@pytest.mark.parametrize("name", state_machine()["States"])
 def test_every_state_says_what_it_is_for(name: str) -> None:
-    assert len(machine()["States"][name]["Comment"]) > 20
+    assert len(state_machine()["States"][name]["Comment"]) > 20
 
 
-@pytest.mark.parametrize("name", [n for n, s in machine()["States"].items() if s["Type"] == "Task"])
+@pytest.mark.parametrize(
+    "name", [n for n, s in state_machine()["States"].items() if s["Type"] == "Task"]
+)
 def test_every_task_is_retried_or_replaced_for_named_errors_only(name: str) -> None:
-    state = machine()["States"][name]
+    state = state_machine()["States"][name]
     named = [e for retry in state.get("Retry", []) for e in retry["ErrorEquals"]]
 
     assert named or state["Catch"][-1]["Next"] == "Wait"
@@ -66,7 +59,9 @@ def test_every_task_is_retried_or_replaced_for_named_errors_only(name: str) -> N
 
 
 def test_every_error_of_a_poll_is_final_or_retried_or_never_leaves_the_function() -> None:
-    retried = {e for retry in machine()["States"]["Poll"]["Retry"] for e in retry["ErrorEquals"]}
+    retried = {
+        e for retry in state_machine()["States"]["Poll"]["Retry"] for e in retry["ErrorEquals"]
+    }
     ours = {name for name in retried if hasattr(errors, name)}
     final = {error.__name__ for error in errors.Failed.__subclasses__()}
 
@@ -77,7 +72,7 @@ def test_every_error_of_a_poll_is_final_or_retried_or_never_leaves_the_function(
 
 @pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "ServiceError"])
 def test_throttling_and_outages_of_aws_are_outlasted_for_an_hour(error: str) -> None:
-    retriers = machine()["States"]["Poll"]["Retry"]
+    retriers = state_machine()["States"]["Poll"]["Retry"]
     (retrier,) = [retry for retry in retriers if error in retry["ErrorEquals"]]
     growth, longest = retrier["BackoffRate"], retrier["MaxDelaySeconds"]
     delays = [
@@ -93,16 +88,15 @@ def test_throttling_and_outages_of_aws_are_outlasted_for_an_hour(error: str) -> 
     ("state", "function"), [("Poll", "PollFunction"), ("Close", "BackstopFunction")]
 )
 def test_a_task_outlives_its_function(state: str, function: str) -> None:
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    timeout = template["Resources"][function]["Properties"]["Timeout"]
+    timeout = template()["Resources"][function]["Properties"]["Timeout"]
 
-    assert machine()["States"][state]["TimeoutSeconds"] > timeout
+    assert state_machine()["States"][state]["TimeoutSeconds"] > timeout
 
 
 def test_the_deadline_comes_before_the_engines_own_bound() -> None:
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-
-    assert template["Parameters"]["DeadlineSeconds"]["MaxValue"] < machine()["TimeoutSeconds"]
+    assert (
+        template()["Parameters"]["DeadlineSeconds"]["MaxValue"] < state_machine()["TimeoutSeconds"]
+    )
 
 
 def polls_until(deadline: int, latency: int) -> int:
@@ -119,23 +113,22 @@ def test_the_longest_deadline_fits_into_the_history_of_an_execution() -> None:
 
     https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    deadline = template["Parameters"]["DeadlineSeconds"]["MaxValue"]
+    deadline = template()["Parameters"]["DeadlineSeconds"]["MaxValue"]
     most = max(polls_until(deadline, latency) for latency in range(100, deadline, 500))
-    retries = sum(retry["MaxAttempts"] for retry in machine()["States"]["Poll"]["Retry"])
+    retries = sum(retry["MaxAttempts"] for retry in state_machine()["States"]["Poll"]["Retry"])
 
     assert 9 * most + 3 * retries < 25_000
 
 
 def test_the_machine_reads_only_what_it_is_given() -> None:
-    text = (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text()
+    text = STATE_MACHINE.read_text()
     read = set(re.findall(r"\$states\.input\.(\w+)", text))
 
     assert read == set(WaitLoopState.model_fields) | set(Closed.model_fields)
 
 
 def test_the_machine_asks_to_be_closed_as_its_event_would() -> None:
-    payload = machine()["States"]["Close"]["Arguments"]["Payload"]
+    payload = state_machine()["States"]["Close"]["Arguments"]["Payload"]
     execution = ExecutionEnded.model_validate(payload).detail
 
     assert set(payload["detail"]) == set(Execution.model_fields)
@@ -143,7 +136,7 @@ def test_the_machine_asks_to_be_closed_as_its_event_would() -> None:
 
 
 def test_every_status_has_its_answer() -> None:
-    choices = machine()["States"]["What now?"]["Choices"]
+    choices = state_machine()["States"]["What now?"]["Choices"]
     named = {name for choice in choices for name in re.findall(r'"(\w+)"', choice["Condition"])}
 
     assert named == {Status.COMPLETED, Status.SUPERSEDED, Status.PROCESSING, Status.QUEUED}
@@ -160,17 +153,16 @@ def test_every_status_has_its_answer() -> None:
 def test_a_way_costs_as_many_transitions_as_it_enters_states(
     way: list[str], transitions: int
 ) -> None:
-    states = machine()["States"]
+    states = state_machine()["States"]
 
     assert len(way) == transitions
-    assert way[0] == machine()["StartAt"]
+    assert way[0] == state_machine()["StartAt"]
     assert all(after in following(states[before]) for before, after in pairwise(way))
 
 
 def test_every_substitution_is_filled_in_by_the_template() -> None:
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    given = template["Resources"]["WaitLoop"]["Properties"]["DefinitionSubstitutions"]
-    used = re.findall(r"\$\{(\w+)\}", (ROOT / "statemachine" / "wait_loop.asl.yaml").read_text())
+    given = template()["Resources"]["WaitLoop"]["Properties"]["DefinitionSubstitutions"]
+    used = re.findall(r"\$\{(\w+)\}", STATE_MACHINE.read_text())
 
     assert set(used) == set(given)
 
@@ -186,7 +178,7 @@ def complaints(definition: dict[str, Any]) -> list[str]:
 
 
 def test_the_machine_is_in_the_amazon_states_language() -> None:
-    definition = json.loads(re.sub(r"\$\{Partition\}", "aws", json.dumps(machine())))
+    definition = json.loads(re.sub(r"\$\{Partition\}", "aws", json.dumps(state_machine())))
     # JSONata may give it, which the schema does not know yet.
     definition["States"]["Wait for callback"]["TimeoutSeconds"] = 60
     assert complaints(definition) == []

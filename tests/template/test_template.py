@@ -5,12 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout.aws import clients
 from cutout.domain.tasks import OnUncertain
@@ -25,8 +22,8 @@ from cutout.settings import (
 )
 from cutout.submit import Submitter
 from cutout.wavespeed import client
+from tests.support.template import ROOT, resources, template
 
-ROOT = Path(__file__).parents[2]
 FUNCTIONS = {
     "SubmitFunction": SubmitSettings,
     "PollFunction": PollSettings,
@@ -35,20 +32,6 @@ FUNCTIONS = {
     "ClockFunction": ClockSettings,
     "ConvertFunction": ConvertSettings,
 }
-
-
-@cache
-def template() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
-    return parsed
-
-
-def resources(kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: resource.get("Properties", {})
-        for name, resource in template()["Resources"].items()
-        if resource["Type"] == kind
-    }
 
 
 @pytest.mark.parametrize(("function", "settings"), FUNCTIONS.items())

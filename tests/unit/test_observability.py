@@ -1,18 +1,16 @@
 import json
 import logging
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout import observability
 from cutout.domain.tasks import Status
 from tests.support.factories import NOON, make_task
+from tests.support.template import template
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 SECRET_URL = "https://cdn.test/output.png?signature=secret"
 
 
@@ -55,7 +53,7 @@ def test_a_completed_task_is_measured(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def alarm(name: str) -> dict[str, Any]:
-    resources = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"]
+    resources = template()["Resources"]
     properties: dict[str, Any] = resources[name]["Properties"]
     return properties
 
@@ -63,7 +61,7 @@ def alarm(name: str) -> dict[str, Any]:
 def test_the_alarm_reads_the_metric_that_is_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variables = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Globals"]["Function"]
+    variables = template()["Globals"]["Function"]
     given = variables["Environment"]["Variables"]
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", given["POWERTOOLS_METRICS_NAMESPACE"])
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", json.dumps(given["POWERTOOLS_SERVICE_NAME"]))

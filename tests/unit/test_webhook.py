@@ -2,12 +2,10 @@ import contextlib
 import hashlib
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain.errors import (
     ForgedCallback,
@@ -21,6 +19,7 @@ from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.webhook import WebhookReceiver
 from tests.support.factories import make_task
 from tests.support.images import jpeg
+from tests.support.template import state_machine
 from tests.support.world import (
     MODEL,
     NOW,
@@ -35,7 +34,6 @@ from tests.support.world import (
     signed,
 )
 
-MACHINE = Path(__file__).parents[2] / "statemachine" / "wait_loop.asl.yaml"
 BODY = callback()
 TOKEN = "0123456789abcdef0123456789abcdef"
 SUBMITTED: dict[str, Any] = {
@@ -73,7 +71,7 @@ def call_back(world: World, receiver: WebhookReceiver, task: Task, body: bytes =
 
 def leave_token(world: World, task: Task, token: str) -> None:
     """What the state machine's own file does before it waits. Raises as DynamoDB does."""
-    state = yaml_parse(MACHINE.read_text())["States"]["Wait for callback"]
+    state = state_machine()["States"]["Wait for callback"]
     arguments = json.dumps(state["Arguments"])
     for expression, value in {
         "${TasksTable}": TABLE,

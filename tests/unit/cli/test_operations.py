@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import WaiterError
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout.domain import errors
 from cutout.domain.messages import RetryRequest
@@ -20,12 +19,12 @@ from cutout_cli.advice import ADVICE
 from cutout_cli.bucket import watch
 from cutout_cli.errors import BucketNotWatched, NotRemoved
 from cutout_cli.logs import FunctionLogs
-from cutout_cli.parameters import TEMPLATE
 from cutout_cli.redrive import DeadLetters
 from cutout_cli.status import time_of
 from cutout_cli.uninstall import Plan, Uninstaller
 from tests.support.events import load
 from tests.support.images import jpeg
+from tests.support.template import template
 from tests.support.world import NOW, TABLE, World, answer
 from tests.unit.cli.conftest import CloudFormation, Cutout, FakeStack, Fates
 
@@ -709,7 +708,7 @@ def test_the_summary_is_watched_until_ctrl_c(
 
 
 def test_the_dead_letter_queues_are_all_that_the_template_has(stack: FakeStack) -> None:
-    resources = yaml_parse(TEMPLATE.read_text())["Resources"]
+    resources = template()["Resources"]
     queues = {
         name
         for name, resource in resources.items()

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from cutout_cli.errors import BadParameters
-from cutout_cli.parameters import TEMPLATE, checked
+from cutout_cli.parameters import checked
+from tests.support.template import template
 from tests.unit.cli.conftest import Cutout
 
-DECLARED: dict[str, Any] = yaml_parse(TEMPLATE.read_text())["Parameters"]
+DECLARED: dict[str, Any] = template()["Parameters"]
 
 
 @pytest.mark.parametrize("name", DECLARED)

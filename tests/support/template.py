@@ -1,0 +1,31 @@
+"""The template and the state machine's definition as they are deployed, each read once."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+STATE_MACHINE = ROOT / "statemachine" / "wait_loop.asl.yaml"
+
+
+@cache
+def template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    return parsed
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a type, by their names."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template()["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+@cache
+def state_machine() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(STATE_MACHINE.read_text(encoding="utf-8"))
+    return parsed
