@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract import engines
 from tests.contract.harness import Running, serve
+from tests.support import engines
 
 
 @pytest.fixture(scope="session")

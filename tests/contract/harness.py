@@ -9,7 +9,7 @@ import httpx
 
 from cutout_local.wavespeed import Server, Settings
 from cutout_local.wavespeed.worker import LoadEngine
-from tests.contract import engines
+from tests.support import engines
 
 KEY = "contract-key"
 MODEL = "wavespeed-ai/image-background-remover"

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
 
 from cutout_local.wavespeed import Settings, create_app
 from cutout_local.wavespeed.worker import Outcome
-from tests.contract import engines
 from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.support import engines
 
 Case = schemathesis.Case[Any]
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from cutout_local.wavespeed import CannotListen, CannotStart, NoRemover, Server, Settings
 from cutout_local.wavespeed.worker import remover_engine
-from tests.contract import engines
 from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.support import engines
 from tests.support.browser import FOREIGN_PAGE, Sent
 
 
@@ -143,7 +143,7 @@ def test_workers_leave_with_a_server_that_was_killed(
 KILLED_SERVER = """
 import sys, threading
 from functools import partial
-from tests.contract import engines
+from tests.support import engines
 from tests.contract.harness import serve
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract import engines
 from tests.contract.harness import KEY, MODEL, Running
+from tests.support import engines
 
 PACKAGE = "wavespeed@0.3.2"
 SCRIPT = Path(__file__).with_name("vendor.cjs")

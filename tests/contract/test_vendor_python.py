@@ -9,8 +9,8 @@ import pytest
 import wavespeed  # type: ignore[import-untyped]
 from PIL import Image
 
-from tests.contract import engines
 from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.support import engines
 
 
 @pytest.fixture

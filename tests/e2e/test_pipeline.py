@@ -14,6 +14,7 @@ from PIL import Image
 
 from cutout.domain.tasks import Status
 from tests.e2e.conftest import HIDDEN, photo, running
+from tests.support.engines import oval
 from tests.support.images import encode
 from tests.support.stack_client import StackClient, event_of
 from tests.support.waiting import wait_for
@@ -30,7 +31,7 @@ KEYS = [
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClient]:
-    with running(load_engine=None) as stack:
+    with running(load_engine=oval) as stack:
         yield stack
 
 
@@ -69,7 +70,7 @@ def test_metadata_and_tags_go_along_with_where_the_png_came_from(stack: StackCli
     assert head["Metadata"]["owner"] == "me"
     assert head["Metadata"]["cutout-task-id"] == upload.task_id
     assert head["Metadata"]["cutout-prediction-id"] == task.prediction_id
-    assert head["Metadata"]["cutout-confidence"] == task.confidence == "high"
+    assert head["Metadata"]["cutout-confidence"] == task.confidence == "low"
     assert stack.s3.get_object_tagging(**place)["TagSet"] == [{"Key": "team", "Value": "cats"}]
 
 
