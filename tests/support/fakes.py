@@ -90,6 +90,7 @@ class Errors:
     TaskDoesNotExist = _error("TaskDoesNotExist")
     InvalidToken = _error("InvalidToken")
     NoSuchKey = _error("NoSuchKey")
+    NotFound = _error("404")
     PreconditionFailed = _error("PreconditionFailed")
 
 
@@ -187,9 +188,23 @@ class S3:
 
     def head_object(self, **asked: Any) -> Item:
         self._functions.spend()
-        self._find(asked)
+        body = self._find(asked, Errors.NotFound)
         metadata = self.metadata.get(_address(asked), {})
-        return {"Metadata": metadata, "ETag": metadata.get("cutout-task-id", "")}
+        return {
+            "Metadata": metadata,
+            "ETag": metadata.get("cutout-task-id", ""),
+            "ContentLength": len(body),
+            "ContentType": "image/jpeg",
+        }
+
+    def put_object(self, **asked: Any) -> Item:
+        self._functions.spend()
+        self.versions[_address(asked)] = asked["Body"]
+        return {"ETag": ""}
+
+    def delete_object(self, **asked: Any) -> None:
+        self._functions.spend()
+        self.versions.pop(_address(asked), None)
 
     def get_object(self, **asked: Any) -> Item:
         self._functions.spend()
@@ -208,7 +223,7 @@ class S3:
 
     def generate_presigned_url(self, _operation: str, **asked: Any) -> str:
         lent = asked["Params"]
-        return f"https://{lent['Bucket']}.s3.test/{lent['Key']}?{lent['VersionId']}"
+        return f"https://{lent['Bucket']}.s3.test/{lent['Key']}?{lent.get('VersionId', '')}"
 
     def upload_fileobj(
         self, file: io.BufferedReader, bucket: str, key: str, **options: Any
@@ -223,11 +238,11 @@ class S3:
         self.versions[bucket, key, None] = body
         self.metadata[bucket, key, None] = metadata
 
-    def _find(self, asked: Item) -> bytes:
+    def _find(self, asked: Item, missing: type[ClientError] = Errors.NoSuchKey) -> bytes:
         try:
             return self.versions[_address(asked)]
         except KeyError as error:
-            raise Errors.NoSuchKey from error
+            raise missing from error
 
 
 def _address(asked: Item) -> tuple[str, str, str | None]:

@@ -16,7 +16,7 @@ from cutout.wavespeed.contract import sign_webhook
 from functions.submit.app import handle_message
 from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
 from tests.support.images import jpeg
-from tests.support.world import MODEL, Pipeline
+from tests.support.world import CONVERTED, MODEL, Pipeline
 from tests.unit.promise.vendor import (
     ACCEPTED,
     CALLBACKS_AT,
@@ -64,11 +64,18 @@ class Stage(Pipeline):
     """
 
     def __init__(
-        self, policy: str, *, webhook: bool, grace: timedelta = GRACE, reuse: bool = False
+        self,
+        policy: str,
+        *,
+        webhook: bool,
+        grace: timedelta = GRACE,
+        reuse: bool = False,
+        image: bytes = IMAGE,
     ) -> None:
         self.policy = policy
         self.grace = grace
         self.reuse = reuse
+        self.image = image
         self.functions = Functions()
         self.broken: list[AssertionError] = []
         dynamodb = DynamoDB(self.functions, self._noting(self._moved))
@@ -77,7 +84,7 @@ class Stage(Pipeline):
         clients: dict[str, Any] = {"s3": s3, "dynamodb": dynamodb, "states": states}
         clients |= {"events": events, "sqs": SQS(self.functions, self._send)}
         super().__init__(**clients, queue_url="queue", machine="arn:stateMachine:machine")
-        self.vendor = Vendor(self.functions, self._clock, self._noting(self._sent))
+        self.vendor = Vendor(self.functions, self._clock, self._noting(self._sent), self._number_of)
         self.objects: dict[tuple[str, str, str | None], bytes] = s3.versions
         self.on_the_bus: list[dict[str, Any]] = events.published
         plan = {"images_per_minute": 2, "daily_budget": str(PRICE * IMAGES_A_DAY)}
@@ -111,7 +118,7 @@ class Stage(Pipeline):
         """A new revision of an object, and its event."""
         number = len(self.uploads)
         version, sequencer = f"v{number}", f"{number + 1:018X}"
-        self.objects["uploads", key, version] = IMAGE
+        self.objects["uploads", key, version] = self.image
         self.uploads.append(
             Upload(
                 bucket="uploads",
@@ -119,7 +126,7 @@ class Stage(Pipeline):
                 version_id=version,
                 sequencer=sequencer,
                 etag="e",
-                size=len(IMAGE),
+                size=len(self.image),
             )
         )
         self.deliver_event(number)
@@ -299,6 +306,14 @@ class Stage(Pipeline):
         assert number >= self.in_bucket.get(key, -1), "an older revision replaced a newer one"
         self.in_bucket[key] = number
         self.saved.add(number)
+
+    def _number_of(self, image: httpx.URL) -> int:
+        """Whose image the vendor reads; a converted copy must be there."""
+        if not image.host.startswith(CONVERTED):
+            return int(image.query.decode().removeprefix("v"))
+        key = image.path.removeprefix("/")
+        assert (CONVERTED, key, None) in self.objects, "no copy for the vendor to read"
+        return self._number(key.removeprefix("converted/"))
 
     def _number(self, task_id: str) -> int:
         return [upload.task_id for upload in self.uploads].index(task_id)

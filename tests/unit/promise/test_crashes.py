@@ -1,9 +1,13 @@
 """A function is killed before each of its calls in turn, and nothing is lost or left untold."""
 
+from collections.abc import Callable
+
 import pytest
 
 from cutout.domain.tasks import Status
 from tests.support.fakes import Run
+from tests.support.images import HEIC
+from tests.support.world import CONVERTED
 from tests.unit.promise.stage import Stage
 from tests.unit.promise.vendor import ACCEPTED, LIMITED, REFUSED
 
@@ -18,7 +22,14 @@ def stage(reply: str = ACCEPTED) -> Stage:
     return stage
 
 
-def submitted() -> Stage:
+def phone() -> Stage:
+    """A phone's photo, which is converted first, and its event."""
+    stage = Stage("resubmit", webhook=False, image=HEIC)
+    stage.put("a")
+    return stage
+
+
+def submitted(stage: Callable[[], Stage] = stage) -> Stage:
     """An upload that waits for its first poll."""
     ready = stage()
     ready.deliver(ready.visible()[0], Run())
@@ -55,6 +66,24 @@ def settled(stage: Stage) -> Status:
 def test_a_submit_that_is_killed_is_completed_later(kill_at: int) -> None:
     killed = stage()
     killed.deliver(killed.visible()[0], Run(kill_at))
+
+    assert settled(killed) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_conversion_that_is_killed_is_completed_later(kill_at: int) -> None:
+    killed = phone()
+    killed.deliver(killed.visible()[0], Run(kill_at))
+
+    assert settled(killed) is Status.COMPLETED
+    assert not [key for bucket, key, _ in killed.objects if bucket == CONVERTED]
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+def test_a_poll_that_is_killed_before_it_deletes_a_copy_is_completed(kill_at: int) -> None:
+    killed = submitted(phone)
+    killed.vendor.end_all()
+    killed.loops.step(killed.loops.running()[0], Run(kill_at))
 
     assert settled(killed) is Status.COMPLETED
 

@@ -49,17 +49,22 @@ class AtVendor:
 
 
 class Vendor:
-    """Answers as `reply` says; `sent` is told the number of each upload that is submitted."""
+    """Answers as `reply` says; `sent` is told the number of each upload that is submitted.
+
+    `number_of` tells whose image is behind a URL.
+    """
 
     def __init__(
         self,
         functions: Functions,
         clock: Callable[[], datetime],
         sent: Callable[[int, str], Posted],
+        number_of: Callable[[httpx.URL], int],
     ) -> None:
         self._functions = functions
         self._clock = clock
         self._sent = sent
+        self._number_of = number_of
         self.posts: list[Posted] = []
         self.predictions: dict[str, AtVendor] = {}
         self.reply = ACCEPTED
@@ -113,8 +118,7 @@ class Vendor:
         return answer(page=1, total=len(items), items=items)
 
     def _submitted(self, request: httpx.Request) -> httpx.Response:
-        image = httpx.URL(json.loads(request.content)["image"])
-        number = int(image.query.decode().removeprefix("v"))
+        number = self._number_of(httpx.URL(json.loads(request.content)["image"]))
         posted = self._sent(number, self.reply)
         self.posts.append(posted)
         if posted.outcome in {ACCEPTED, LOST_AFTER, DEAD}:
