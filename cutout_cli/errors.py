@@ -56,6 +56,12 @@ class BadTime(CommandError):
     exit_code = USAGE
 
 
+class BadStatus(CommandError):
+    """A text is no status of a task."""
+
+    exit_code = USAGE
+
+
 class BucketNotWatched(CommandError):
     """A bucket's notifications were changed by somebody else at the same time."""
 

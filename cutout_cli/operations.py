@@ -12,7 +12,7 @@ import click
 import typer
 
 from cutout_cli import options
-from cutout_cli.errors import FAILED, NotConfirmed
+from cutout_cli.errors import FAILED, NotConfirmed, NothingToRetry
 from cutout_cli.text import plural, shown
 
 app = typer.Typer()
@@ -38,10 +38,14 @@ def retry(
         str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All failed tasks.")] = False,
-    code: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Only those that failed with this code.")
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="All tasks in this status; several may be given."),
     ] = None,
-    prefix: Annotated[str, typer.Option(help="Only failed tasks whose key begins with this.")] = "",
+    code: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Only those with this code.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Only those whose key begins with this.")] = "",
     pay_again: Annotated[
         bool,
         typer.Option("--pay-again", help="Send anew what the vendor accepted, or may have."),
@@ -58,29 +62,36 @@ def retry(
 ) -> None:
     """Take failed tasks up again, paying only if the vendor has no result of them.
 
-    It says first what is fetched for nothing and what is paid.
+    It says first what is fetched for nothing, what is paid, and why something is left as it is.
+    Without --status, --code and --prefix choose among failed tasks.
 
     \b
     cutout retry album/cat.jpg
     cutout retry --failed --code timed_out --dry-run
     cutout retry --prefix album/ --stack cutout --yes
+    cutout retry --status uncertain --pay-again
+    cutout retry --status rejected --code too_many_pixels
     """
-    from cutout_cli.retry import Retries, chosen_tasks, cost_of
+    from cutout_cli.retry import Retries, chosen_tasks, cost_of, named_statuses
     from cutout_cli.stacks import find_stack
 
-    if bool(key) == bool(failed or code or prefix):
-        raise typer.BadParameter("name a KEY, or --failed, --code or --prefix")
+    if bool(key) == bool(failed or status or code or prefix):
+        raise typer.BadParameter("name a KEY, or --failed, --status, --code or --prefix")
     found = find_stack(stack, region, profile, aws_port)
     retries = Retries(found, pay_again=pay_again)
-    plans = [retries.plan(task) for task in chosen_tasks(found, key, prefix, code)]
+    statuses = named_statuses([*(status or []), *(["failed"] if failed or not status else [])])
+    plans = [retries.plan(task) for task in chosen_tasks(found, key, prefix, code, statuses)]
+    sends = [plan for plan in plans if plan.sends]
+    if not sends:
+        raise NothingToRetry("\n".join(plan.text for plan in plans))
     for plan in plans:
-        print(plan.as_json(sent=not dry_run) if as_json else plan.text)
+        print(plan.as_json(sent=plan.sends and not dry_run) if as_json else plan.text)
     tell(cost_of(plans, retries.price(plans)))
     if dry_run:
         return
     if not key and not yes:
-        confirm(f"retry {len(plans)}?")
-    for plan in plans:
+        confirm(f"retry {len(sends)}?")
+    for plan in sends:
         retries.send(plan)
 
 

@@ -1,6 +1,7 @@
 """Ask a stack to take tasks up again, after saying what that costs."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from enum import StrEnum
 
 from cutout.domain.errors import CutoutError, PredictionNotFound
 from cutout.domain.messages import RetryRequest
-from cutout.domain.tasks import REOPENABLE, Status, Task
+from cutout.domain.tasks import Status, Task
 from cutout.wavespeed.contract import PredictionStatus
-from cutout_cli.errors import NothingToRetry
+from cutout_cli.advice import RELOAD, advice
+from cutout_cli.errors import BadStatus, NothingToRetry
 from cutout_cli.stacks import Stack
 from cutout_cli.tasks import Tasks
 from cutout_cli.text import shown
@@ -32,11 +34,12 @@ class Retry:
     task: Task
     cost: Cost
     what: str
+    sends: bool = True  # else `what` says why nothing is done
 
     @property
     def text(self) -> str:
-        task = self.task
-        return f"{shown(task.key)}: task {task.task_id}, {task.status} ({task.code}), {self.what}"
+        task, code = self.task, f" ({self.task.code})" if self.task.code else ""
+        return f"{shown(task.key)}: task {task.task_id}, {task.status}{code}, {self.what}"
 
     def as_json(self, *, sent: bool) -> str:
         fields = {"key", "task_id", "status", "code", "reason"}
@@ -46,27 +49,39 @@ class Retry:
 
 def cost_of(retries: Sequence[Retry], price: Decimal) -> str:
     """What several retries cost together."""
-    counts = Counter(retry.cost for retry in retries)
+    counts = Counter(retry.cost for retry in retries if retry.sends)
     texts = {
         Cost.NOTHING: "fetched for nothing",
         Cost.PAID: f"paid (${price})",
         Cost.UNKNOWN: "fetched if the vendor has a result, else paid",
     }
-    return ", ".join(f"{counts[cost]} {text}" for cost, text in texts.items() if counts[cost])
+    told = [f"{counts[cost]} {text}" for cost, text in texts.items() if counts[cost]]
+    left = len(retries) - counts.total()
+    return ", ".join(told + ([f"{left} left as they are"] if left else []))
 
 
-def chosen_tasks(stack: Stack, key: str | None, prefix: str, code: str | None) -> list[Task]:
-    """The newest task of a key, or the failed tasks with a prefix and a code.
+def named_statuses(names: Iterable[str]) -> frozenset[Status]:
+    """The statuses of these names. Raises `BadStatus`."""
+    try:
+        return frozenset(map(Status, names))
+    except ValueError as error:
+        raise BadStatus(f"{error}; there are {', '.join(Status)}") from error
+
+
+def chosen_tasks(
+    stack: Stack, key: str | None, prefix: str, code: str | None, statuses: frozenset[Status]
+) -> list[Task]:
+    """The newest task of a key, or those in some statuses, with a prefix and a code.
 
     Raises `KeyNotFound` or `NothingToRetry`.
     """
     tasks = Tasks(stack)
     if key:
         return tasks.of_key(key)[:1]
-    failed = tasks.find(frozenset({Status.FAILED}), prefix)
-    chosen = [task for task in failed if code in {None, task.code}]
+    chosen = [task for task in tasks.find(statuses, prefix) if code in {None, task.code}]
     if not chosen:
-        raise NothingToRetry("no task is failed" + (f" with the code {code}" if code else ""))
+        which = " or ".join(sorted(statuses)) + (f" with the code {code}" if code else "")
+        raise NothingToRetry(f"no task is {which}; other statuses are chosen by --status")
     return sorted(chosen, key=lambda task: task.created_at)
 
 
@@ -80,26 +95,32 @@ class Retries:
         self._pay_again = pay_again
 
     def plan(self, task: Task) -> Retry:
-        """What a retry would do, as `cutout.retry` decides. Raises `NothingToRetry`."""
-        if task.status is Status.PROCESSING:
-            return Retry(task, Cost.NOTHING, "is taken up if its execution has ended")
-        if task.status.open:
-            return Retry(task, Cost.PAID, "is sent now; it would be paid later, too")
-        if task.status not in REOPENABLE:
-            raise NothingToRetry(
-                f"{task.key}: task {task.task_id} is {task.status}; there is nothing to retry"
-            )
-        if task.status is Status.UNCERTAIN and not self._pay_again:
-            raise NothingToRetry(
-                f"{task.key}: task {task.task_id} is uncertain: the vendor may have accepted and "
-                "billed it. Look at your WaveSpeedAI history; to send it anew all the same, add "
-                "--pay-again"
-            )
-        if task.status is Status.FAILED and task.prediction_id and not self._pay_again:
-            return self._plan_fetch(task, task.prediction_id)
-        if task.status is Status.REJECTED:
-            return Retry(task, Cost.PAID, "is checked again and, if it passes now, sent and paid")
-        return Retry(task, Cost.PAID, "is sent again and paid")
+        """What a retry would do, as `cutout.retry` decides, or why it is not asked for."""
+        match task.status:
+            case Status.PROCESSING:
+                return Retry(task, Cost.NOTHING, "is taken up if its execution has ended")
+            case Status.COMPLETED:
+                where = f"s3://{task.output_bucket}/{shown(task.output_key)}"
+                return _left(task, f"it has its PNG, {where}; for another, {RELOAD}")
+            case Status.SUPERSEDED:
+                return _left(task, "a newer revision of the object has its PNG")
+            case Status.UNCERTAIN if not self._pay_again:
+                return _left(
+                    task,
+                    "the vendor may have accepted and billed it: look at your WaveSpeedAI history; "
+                    "to send it anew all the same, add --pay-again",
+                )
+            case Status.REJECTED:
+                return Retry(task, Cost.PAID, self._checked_again(task))
+            case Status.FAILED if task.prediction_id and not self._pay_again:
+                return self._plan_fetch(task, task.prediction_id)
+            case Status.FAILED | Status.UNCERTAIN:
+                return Retry(task, Cost.PAID, "is sent again and paid")
+        return Retry(task, Cost.PAID, "is sent now; it would be paid later, too")
+
+    def _checked_again(self, task: Task) -> str:
+        passes = "is checked again and, if it passes now, sent and paid"
+        return f"{passes}; else: {advice(task.code, shlex.quote(task.key), self._stack.options)}"
 
     def send(self, retry: Retry) -> None:
         """Ask for a retry. The attempt makes one request one retry, however often it comes."""
@@ -110,7 +131,7 @@ class Retries:
 
     def price(self, retries: Iterable[Retry]) -> Decimal:
         """What those cost in USD that are paid, at the template's price."""
-        paid = sum(retry.cost is Cost.PAID for retry in retries)
+        paid = sum(retry.cost is Cost.PAID for retry in retries if retry.sends)
         return paid * Decimal(self._stack.parameters["PricePerImage"])
 
     def _plan_fetch(self, task: Task, prediction_id: str) -> Retry:
@@ -132,3 +153,7 @@ class Retries:
             Cost.UNKNOWN,
             f"is fetched for nothing if the vendor has a result, else paid again ({known})",
         )
+
+
+def _left(task: Task, why: str) -> Retry:
+    return Retry(task, Cost.NOTHING, f"is left as it is: {why}", sends=False)

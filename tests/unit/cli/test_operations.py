@@ -403,7 +403,10 @@ def test_many_are_retried_after_their_price_was_told(
 @pytest.mark.parametrize(
     ("fate", "refusal"),
     [
-        ((Status.COMPLETED, "", ""), "is completed; there is nothing to retry"),
+        (
+            (Status.COMPLETED, "", ""),
+            "completed, is left as it is: it has its PNG, s3://cutouts/a.jpg.png",
+        ),
         ((Status.UNCERTAIN, "answer_lost", "?"), "may have accepted and billed it"),
     ],
 )
@@ -417,6 +420,20 @@ def test_what_would_do_nothing_or_pay_twice_is_refused(
     assert done.exit_code == 1
     assert refusal in done.stderr
     assert messages(world, stack) == []
+
+
+def test_a_status_that_there_is_not_is_a_usage_error(cutout: Cutout, stack: FakeStack) -> None:
+    done = cutout("retry", "--status", "stuck")
+
+    assert done.exit_code == 2
+    assert "'stuck' is not a valid Status; there are queued, submitting" in done.stderr
+
+
+def test_what_is_not_there_is_told_with_the_way_to_others(cutout: Cutout, stack: FakeStack) -> None:
+    done = cutout("retry", "--code", "too_many_pixels")
+
+    assert done.exit_code == 1
+    assert "no task is failed with the code too_many_pixels; other statuses" in done.stderr
 
 
 def test_what_was_rejected_is_checked_again_before_it_is_paid(cutout: Cutout, upload: Any) -> None:

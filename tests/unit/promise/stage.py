@@ -13,6 +13,8 @@ from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, 
 from cutout.domain.tasks import REOPENABLE, WATCHED, Status, Task
 from cutout.domain.uploads import Upload
 from cutout.wavespeed.contract import sign_webhook
+from cutout_cli.retry import Cost, Retries, Retry
+from cutout_cli.stacks import Stack
 from functions.submit.app import handle_message
 from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
 from tests.support.images import jpeg
@@ -388,6 +390,44 @@ class Stage(Pipeline):
             if row.code not in {"request_refused", "superseded"} and row.status.ended:
                 assert (row.task_id, row.code) in told, row
         assert len(self.rows()) == len(self.uploads)
+
+    # ------------------------------------------------------------ the ways out
+
+    def take_ways_out(self) -> None:
+        """An operator does what `cutout retry` says about each task that has no PNG."""
+        for row in self.rows():
+            if row.status in {Status.COMPLETED, Status.SUPERSEDED}:
+                assert not self._plan(row).sends
+            else:
+                self._take_way_out(row)
+
+    def _take_way_out(self, row: Task) -> None:
+        plan = self._plan(row)
+        if row.status is Status.UNCERTAIN and not plan.sends:
+            assert "--pay-again" in plan.what
+            plan = self._plan(row, pay_again=True)
+        assert plan.sends, row
+        known = self.vendor.predictions.get(row.prediction_id or "")
+        has_result = known is not None and known.status == "completed"
+        posts, there = len(self.vendor.posts), self._source_is_there(row)
+        self.request_retry(row, pay_again=row.status is Status.UNCERTAIN)
+        self.calm_down()
+        after = self.ledger.get(row.task_id)
+        if has_result and row.status is Status.FAILED:
+            assert (plan.cost, len(self.vendor.posts)) == (Cost.NOTHING, posts)
+        if has_result or there:
+            assert after.status in {Status.COMPLETED, Status.SUPERSEDED}, after
+        else:
+            assert (after.status, after.code) == (Status.REJECTED, "source_gone")
+            assert "upload the image again" in self._plan(after).what
+
+    def _plan(self, row: Task, *, pay_again: bool = False) -> Retry:
+        stack = Stack("cutout", lambda _service: None, is_local=True)
+        vars(stack)["vendor"] = self._wavespeed()
+        return Retries(stack, pay_again=pay_again).plan(row)
+
+    def _source_is_there(self, row: Task) -> bool:
+        return (row.bucket, row.key, row.version_id) in self.objects
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The promise, under every order of events, crash and answer that Hypothesis can think of.
 
 For every object there is exactly one task with one plain answer; no upload is lost; nothing is paid
-twice unless the operator said so. The code under test is the real one, from the handlers' calls
+twice unless the operator said so. From wherever a task came to rest, a retry leads out, and costs
+nothing if the vendor has the result. The code under test is the real one, from the handlers' calls
 down to the clients; see `tests/support/fakes.py` for what stands in their place.
 
 A run in CI is short and always the same. To look further:
@@ -155,6 +156,7 @@ class Promise(RuleBasedStateMachine):
             return
         self.stage.calm_down()
         self.stage.audit()
+        self.stage.take_ways_out()
 
     def _run(self, kill: int | None, interlude: Interlude) -> Run:
         if interlude is None:

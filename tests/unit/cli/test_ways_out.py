@@ -1,0 +1,386 @@
+"""No state is a dead end: for each there is a command that moves it on, or says why nothing can.
+
+Every status, with every code that a task can have in it, is reached here by the functions' own
+code. Then all is well again, and an operator does what `cutout retry` says. If the vendor has the
+result, that costs nothing. The same is asked of what chance comes to, in `tests/unit/promise`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from cutout.domain import errors
+from cutout.domain.messages import ExecutionEnded
+from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
+from functions.submit.app import handle_message
+from tests.support.images import encode, jpeg, noise, png
+from tests.support.world import BASE_URL, World, accepted, answer, download, refused
+from tests.unit.cli.conftest import Cutout, FakeStack
+
+OUTPUT = f"{BASE_URL}/out.png"
+EMPTY = encode(noise(8, 6, "RGBA").point(lambda _value: 0), "PNG")
+DONE = answer(id="p1", status="completed", outputs=[OUTPUT])
+UNREACHABLE = httpx.ConnectError("no route")
+
+
+@dataclass(frozen=True)
+class State:
+    """A status with a code, and how a task gets there."""
+
+    status: Status
+    code: str | None
+    reach: Callable[[World], Upload]
+    at_vendor: bool = False  # whether the vendor has a result that is good
+    pay_again: bool = False  # whether the way out has to be told that it may pay again
+    upload_again: bool = False  # whether the way out is another file
+
+
+def submitted(
+    *replies: Any, image: bytes = jpeg(40, 30), **settings: Any
+) -> Callable[[World], Upload]:
+    """Sent to the vendor, who answers so."""
+
+    def reach(world: World) -> Upload:
+        upload = world.upload(image)
+        world.answers = list(replies)
+        world.submitter(**settings).submit(upload)
+        return upload
+
+    return reach
+
+
+def polled(*replies: Any, late: bool = False, **settings: Any) -> Callable[[World], Upload]:
+    """Accepted as p1, polled once with these replies, and closed as the wait loop does it."""
+
+    def reach(world: World) -> Upload:
+        upload = submitted(accepted("p1"))(world)
+        world.pass_time(1000 if late else 0)
+        world.answers = list(replies)
+        poller = world.poller(**settings)
+        try:
+            poller.poll(upload.task_id)
+        except errors.CutoutError as error:
+            closed(world, upload, type(error).__name__, str(error))
+        return upload
+
+    return reach
+
+
+def closed(world: World, upload: Upload, error: str, cause: str, status: str = "FAILED") -> None:
+    name = world.task(upload).execution_name
+    detail = {"name": name, "status": status, "error": error, "cause": cause}
+    world.backstop().close(ExecutionEnded.model_validate({"detail": detail}).detail)
+
+
+def ended(error: str, status: str = "FAILED") -> Callable[[World], Upload]:
+    """The execution ended in a way that the poll function has no part in."""
+
+    def reach(world: World) -> Upload:
+        upload = submitted(accepted("p1"))(world)
+        closed(world, upload, error, "no more is known", status)
+        return upload
+
+    return reach
+
+
+def without_prediction(world: World) -> Upload:
+    upload = submitted(accepted("p1"))(world)
+    world.ledger.update(world.task(upload), prediction_id=None)
+    closed(world, upload, "PredictionMissing", "the ledger holds no prediction")
+    return upload
+
+
+def anothers_prediction(world: World) -> Upload:
+    submitted(accepted("p1"), image=jpeg(20, 30))(world)
+    upload = world.upload(jpeg(40, 30), "b/dog.jpg")
+    world.answers = [accepted("p1")]
+    world.submitter().submit(upload)
+    return upload
+
+
+def gone(world: World) -> Upload:
+    upload = world.upload(jpeg(40, 30))
+    world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=upload.version_id)
+    world.submitter().submit(upload)
+    return upload
+
+
+def bad_override(world: World) -> Upload:
+    upload = world.upload(jpeg(40, 30), cutout_model="no/such-model")
+    world.submitter().submit(upload)
+    return upload
+
+
+def long_key(world: World) -> Upload:
+    upload = world.upload(jpeg(40, 30), "k" * 1021)
+    world.submitter().submit(upload)
+    return upload
+
+
+def broken_sender(world: World) -> Upload:
+    """The function was killed after the write ahead."""
+    upload = world.upload(jpeg(40, 30))
+    world.answers = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        world.submitter().submit(upload)
+    return upload
+
+
+def without_secret(world: World) -> Upload:
+    upload = world.upload(jpeg(40, 30))
+    submitter = world.submitter()
+
+    def no_key(*_: Any) -> None:
+        raise errors.ApiKeyUnavailable("the secret key cannot be read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(submitter.wavespeed), "submit", no_key)
+        submitter.submit(upload)
+    return upload
+
+
+def unread(error: Exception) -> Callable[[World], Upload]:
+    """The upload could not be looked at."""
+
+    def reach(world: World) -> Upload:
+        upload = world.upload(jpeg(40, 30))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(world.storage), "open", failing(error))
+            world.submitter().submit(upload)
+        return upload
+
+    return reach
+
+
+def unconverted(minutes: int) -> Callable[[World], Upload]:
+    """A phone's photo whose conversion is interrupted, for so long."""
+
+    def reach(world: World) -> Upload:
+        upload = world.upload(encode(noise(8, 6), "AVIF"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("cutout.convert.upright", failing(errors.ServiceError("killed")))
+            world.submitter().submit(upload)
+            world.pass_time(60 * minutes)
+            world.submitter().wake(upload.task_id)
+        return upload
+
+    return reach
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+def paced(*replies: Any, **settings: Any) -> Callable[[World], Upload]:
+    """Behind another upload that took the only slot, or while sending is paused."""
+
+    def reach(world: World) -> Upload:
+        submitter = world.submitter(**settings)
+        if paused := settings.pop("paused", False):
+            submitter.governor.pause()
+        else:
+            world.answers = [accepted("p0")]
+            submitter.submit(world.upload(jpeg(20, 30), "b/first.jpg"))
+        upload = world.upload(jpeg(40, 30))
+        world.submitter(**settings).submit(upload)
+        if paused:
+            submitter.governor.resume()
+        return upload
+
+    return reach
+
+
+QUEUED, FAILED, REJECTED = Status.QUEUED, Status.FAILED, Status.REJECTED
+STATES = [
+    State(QUEUED, "rate_limited", submitted(refused(429))),
+    State(QUEUED, "insufficient_credits", submitted(refused(402, "insufficient credits"))),
+    State(QUEUED, "unauthorized", submitted(refused(401))),
+    State(QUEUED, "vendor_unreachable", submitted(UNREACHABLE)),
+    State(QUEUED, "vendor_redirects", submitted(httpx.Response(301))),
+    State(QUEUED, "api_key_unavailable", without_secret),
+    State(QUEUED, "over_budget", submitted(answer(price=0.01), daily_budget="0.001")),
+    State(QUEUED, "waits_for_slot", paced(images_per_minute=10)),
+    State(QUEUED, "waits_for_turn", paced(images_per_minute=10, paused=True)),
+    State(QUEUED, "upload_forbidden", unread(errors.UploadForbidden("no right to read it"))),
+    State(QUEUED, "conversion_interrupted", unconverted(1)),
+    State(QUEUED, "service_error", unread(errors.ServiceError("S3 is down"))),
+    State(QUEUED, "internal_error", unread(KeyError("a defect"))),
+    State(Status.SUBMITTING, None, broken_sender, pay_again=True),
+    State(
+        Status.UNCERTAIN, "answer_lost", submitted(httpx.ReadTimeout("no answer")), pay_again=True
+    ),
+    State(Status.UNCERTAIN, "prediction_taken", anothers_prediction, pay_again=True),
+    State(Status.PROCESSING, None, submitted(accepted("p1")), at_vendor=True),
+    State(FAILED, "request_refused", submitted(refused(400, "no such model"))),
+    State(FAILED, "prediction_failed", polled(answer(id="p1", status="failed"))),
+    State(FAILED, "prediction_not_found", polled(refused(404, "Not found"), late=True)),
+    State(FAILED, "prediction_missing", without_prediction),
+    State(FAILED, "output_gone", polled(DONE, httpx.Response(404)), at_vendor=True),
+    State(
+        FAILED,
+        "output_blocked",
+        polled(answer(id="p1", status="completed", outputs=["http://elsewhere.test/x"])),
+        at_vendor=True,
+    ),
+    State(FAILED, "bad_output", polled(DONE, download(jpeg())), at_vendor=True),
+    State(FAILED, "empty_cutout", polled(DONE, download(EMPTY)), pay_again=True),
+    State(
+        FAILED,
+        "opaque_cutout",
+        polled(
+            DONE, download(encode(noise(8, 6, "RGB").convert("RGBA"), "PNG")), opaque_cutout="fail"
+        ),
+        at_vendor=True,
+    ),
+    State(
+        FAILED,
+        "timed_out",
+        polled(answer(id="p1", status="processing"), late=True),
+        at_vendor=True,
+    ),
+    State(FAILED, "service_error", ended("ServiceError"), at_vendor=True),
+    State(FAILED, "runtime.exit_error", ended("Runtime.ExitError"), at_vendor=True),
+    State(FAILED, "task_ended_elsewhere", ended("TaskEndedElsewhere"), at_vendor=True),
+    State(FAILED, "execution_ended", ended("", "ABORTED"), at_vendor=True),
+    State(REJECTED, "unsupported_format", submitted(image=b"a text, no image"), upload_again=True),
+    State(
+        REJECTED, "upload_too_large", submitted(image=jpeg() + bytes(2_000_000)), upload_again=True
+    ),
+    State(REJECTED, "too_few_pixels", submitted(image=jpeg(1, 1)), upload_again=True),
+    State(REJECTED, "too_many_pixels", submitted(image=jpeg(1200, 1000)), upload_again=True),
+    State(REJECTED, "key_too_long", long_key, upload_again=True),
+    State(REJECTED, "bad_override", bad_override, upload_again=True),
+    State(REJECTED, "source_gone", gone, upload_again=True),
+    State(REJECTED, "conversion_failed", unconverted(10)),
+]
+FINAL = {Status.COMPLETED, Status.SUPERSEDED}
+
+
+def posts(world: World) -> int:
+    return sum("/predictions/" not in request.url.path for request in paid(world))
+
+
+def paid(world: World) -> list[httpx.Request]:
+    return [request for request in world.requests if request.method == "POST"]
+
+
+class Healed:
+    """The vendor as it should be, who has the result of the first submit, or has not."""
+
+    def __init__(self, *, has_first: bool, output: bytes) -> None:
+        self.has_first = has_first
+        self.output = output
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if request.method == "POST":
+            return accepted("p9")
+        if path.endswith("/result"):
+            name = path.split("/")[-2]
+            known = name == "p9" or self.has_first
+            return answer(id=name, status="completed", outputs=[OUTPUT]) if known else refused(404)
+        return answer(price=0.01) if path.endswith("/price") else download(self.output)
+
+
+class AllAnswers(list[Any]):
+    """As many answers as it takes, all from one function."""
+
+    def __init__(self, reply: Callable[[httpx.Request], httpx.Response]) -> None:
+        super().__init__([reply])
+        self._reply = reply
+
+    def pop(self, *_: Any) -> Any:
+        return self._reply
+
+
+def settle(world: World, stack: FakeStack, upload: Upload) -> Task:
+    """Let the messages be handled, and the wait loop poll."""
+    url = stack.outputs["UploadQueueUrl"]
+    submitter, retrier = world.submitter(), world.retrier()
+    for message in world.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]:
+        handle_message(message["Body"], submitter, retrier)
+    if world.task(upload).status is Status.PROCESSING:
+        world.poller().poll(upload.task_id)
+    return world.task(upload)
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: f"{state.status}-{state.code}")
+def test_a_command_leads_out_of_every_state(
+    world: World, stack: FakeStack, cutout: Cutout, state: State
+) -> None:
+    upload = state.reach(world)
+    before = world.task(upload)
+    assert (before.status, before.code) == (state.status, state.code)
+    sent = posts(world)
+    world.pass_time(400)  # longer than a lease
+    world.answers = AllAnswers(Healed(has_first=state.at_vendor, output=png(40, 30)))
+
+    if state.status is Status.SUBMITTING:
+        world.submitter().wake(upload.task_id)  # the clock's work: it is uncertain
+    told = cutout("retry", upload.key)
+    if state.pay_again and before.status is not FAILED:
+        assert told.exit_code == 1
+        assert "to send it anew all the same, add --pay-again" in told.stderr
+    if state.pay_again:
+        told = cutout("retry", upload.key, "--pay-again")
+    assert told.exit_code == 0, told.stderr
+    after = settle(world, stack, upload)
+
+    if state.upload_again:
+        assert (after.status, posts(world)) == (REJECTED, sent)
+        assert "upload" in told.stdout.split("; else: ")[1]
+        return
+    assert after.status is Status.COMPLETED
+    assert (posts(world) == sent) == state.at_vendor
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_of_what_is_done_a_command_says_why_nothing_is_left_to_do(
+    world: World, stack: FakeStack, cutout: Cutout, status: Status
+) -> None:
+    upload = submitted(accepted("p1"))(world)
+    world.ledger.move(world.task(upload), status, world.now)
+
+    told = cutout("retry", upload.key)
+
+    assert told.exit_code == 1
+    assert "has its PNG" in told.stderr
+
+
+def test_every_status_and_every_code_is_here() -> None:
+    kinds = (errors.Rejected, errors.NotNow, errors.AnswerLost, errors.Failed)
+    ours = {kind for parent in kinds for kind in parent.__subclasses__()} | {errors.AnswerLost}
+    expected = {
+        errors.code_of(kind.__name__) for kind in ours if kind.__module__ == errors.__name__
+    }
+    reached = {state.code for state in STATES}
+
+    assert expected - reached == set()
+    assert {state.status for state in STATES} | FINAL == set(Status)
+
+
+def test_many_are_led_out_at_once_and_what_is_left_says_why(
+    world: World, stack: FakeStack, cutout: Cutout
+) -> None:
+    first = submitted(httpx.ReadTimeout("no answer"))(world)
+    second = polled(DONE, httpx.Response(404))(world)
+    world.answers = AllAnswers(Healed(has_first=True, output=png(40, 30)))
+    all_of_them = ("retry", "--status", "uncertain", "--status", "failed", "--json")
+
+    lines = [json.loads(line) for line in cutout(*all_of_them, "--dry-run").stdout.splitlines()]
+
+    assert {line["task_id"]: line["sent"] for line in lines} == {
+        first.task_id: False,
+        second.task_id: False,
+    }
+    assert cutout(*all_of_them, "--yes").exit_code == 0
+    assert settle(world, stack, second).status is Status.COMPLETED
+    assert world.task(first).status is Status.UNCERTAIN
