@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -219,19 +220,21 @@ def root_has_one_key(aws: Account) -> bool:
     return True
 
 
-@patch("rights of batches")
-def right_to_send_is_enough(aws: Account) -> bool:
+def user(aws: Account, service: str, action: str, resource: str) -> Any:
+    """A client of somebody who may do this and nothing else."""
     iam, name = aws.aws.client("iam"), f"u{uuid4().hex}"
     iam.create_user(UserName=name)
-    allow = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    allow = {"Effect": "Allow", "Action": action, "Resource": resource}
     document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    iam.put_user_policy(UserName=name, PolicyName="send", PolicyDocument=document)
+    iam.put_user_policy(UserName=name, PolicyName="one", PolicyDocument=document)
     key = iam.create_access_key(UserName=name)["AccessKey"]
+    return aws.stranger(service, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+@patch("rights of batches")
+def right_to_send_is_enough(aws: Account) -> bool:
     url = aws.new_queue()
-    with (
-        closing(aws.stranger("sqs", key["AccessKeyId"], key["SecretAccessKey"])) as sender,
-        suppress(ClientError),
-    ):
+    with closing(user(aws, "sqs", "sqs:SendMessage", "*")) as sender, suppress(ClientError):
         sender.send_message_batch(QueueUrl=url, Entries=[{"Id": "a", "MessageBody": "b"}])
         return True
     return False
@@ -308,6 +311,17 @@ def event_names_the_version(aws: Account) -> bool:
     aws.put("up/version")
     (event,) = aws.received("Uploads")
     return "version-id" in event["detail"]["object"]
+
+
+@patch("wildcards and line breaks")
+def any_key_may_be_read(aws: Account) -> bool:
+    place = {"Bucket": aws.outputs["Bucket"], "Key": "two\nlines"}
+    aws.put(place["Key"])
+    objects = f"arn:aws:s3:::{place['Bucket']}/*"
+    with closing(user(aws, "s3", "s3:GetObject", objects)) as reader, suppress(ClientError):
+        reader.get_object(**place)
+        return True
+    return False
 
 
 def test_every_patch_has_a_probe() -> None:
