@@ -11,7 +11,7 @@ BENCHMARKS = {
     "clock": "a hundred thousand tasks that wait: what they cost, and how they drain",
     "governor": "a burst of uploads under a plan that the vendor enforces",
     "cold_start": "what functions do before their first invocation, beside the least possible",
-    "requests": "the calls to AWS that an image takes",
+    "requests": "the calls to AWS and the state transitions that an image takes",
     "pipeline": "one photo through the whole local stack",
 }
 

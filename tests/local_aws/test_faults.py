@@ -12,6 +12,7 @@ import pytest
 
 from cutout_local.aws import Call, Rule
 from tests.local_aws.support import Account
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -114,6 +115,28 @@ def test_an_event_is_lost_or_comes_late(faulty: Account) -> None:
         faulty.tell("test.fragile", turn=turn)
     bodies = [json.loads(each["Body"]) for each in faulty.receive(url, 2)]
     assert [body["detail"]["turn"] for body in bodies] == ["now", "late"]
+
+
+def test_executions_are_announced_at_best_effort(faulty: Account) -> None:
+    url, machine = faulty.new_queue(), faulty.machine({"Done": {"Type": "Succeed"}})
+    detail = {"stateMachineArn": [machine], "status": ["SUCCEEDED"]}
+    faulty.listen(url, {"source": ["aws.states"], "detail": detail})
+    faulty.aws.set_faults([Rule(actions=["deliver:aws.states"], nth=1)])
+    unheard = faulty.start(machine)
+    wait_for(lambda: faulty.aws.report().fired.get(0))
+    heard = faulty.start(machine)
+    (message,) = faulty.receive(url)
+    assert json.loads(message["Body"])["detail"]["executionArn"] == heard != unheard
+
+
+def test_a_bucket_begins_late_to_tell_of_its_objects(faulty: Account) -> None:
+    """As in the first minutes after its notifications were turned on."""
+    faulty.aws.set_faults([Rule(actions=["deliver:aws.s3"])])
+    faulty.put("up/early.jpg")
+    wait_for(lambda: faulty.aws.report().fired.get(0))
+    faulty.aws.set_faults([])
+    faulty.put("up/later.jpg")
+    assert [e["detail"]["object"]["key"] for e in faulty.received("Uploads")] == ["up/later.jpg"]
 
 
 def test_a_short_poll_misses_messages_and_a_long_one_does_not(faulty: Account) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -140,6 +141,18 @@ def test_the_eleventh_invocation_at_a_time_is_throttled_and_a_retry_outlasts_it(
     assert [isinstance(end, throttled) for end in ends if end] == [True, True]
     assert json.loads(aws.ended(execution)["output"]) == {"said": "at last"}
     assert "TaskFailed" in aws.history(execution)
+
+
+def test_invocations_at_a_time_have_an_environment_each(aws: Account) -> None:
+    begun = aws.aws.folder / uuid4().hex
+    with ThreadPoolExecutor(1) as pool:
+        nap = pool.submit(aws.invoke, do="sleep", seconds=1, begun=str(begun))
+        wait_for(begun.exists)
+        _, other = aws.invoke(do="pid")
+        _, one = nap.result()
+    assert is_running(one)
+    assert is_running(other)
+    assert one != other
 
 
 def test_a_function_s_reserved_concurrency_is_all_it_gets(aws: Account) -> None:

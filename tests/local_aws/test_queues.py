@@ -28,6 +28,11 @@ def test_a_message_that_is_not_deleted_comes_back_after_its_visibility_timeout(
     assert second["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
+def test_a_queue_has_the_visibility_timeout_of_the_template(aws: Account) -> None:
+    asked = {"QueueUrl": aws.outputs["Queue"], "AttributeNames": ["VisibilityTimeout"]}
+    assert aws.sqs.get_queue_attributes(**asked)["Attributes"] == {"VisibilityTimeout": "1"}
+
+
 def test_a_visibility_timeout_can_be_changed_for_one_message(aws: Account) -> None:
     url = aws.new_queue(VisibilityTimeout="60")
     aws.sqs.send_message(QueueUrl=url, MessageBody="sooner")

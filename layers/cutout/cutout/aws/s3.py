@@ -257,7 +257,7 @@ def _translated_errors() -> Iterator[None]:
         if _is_refused(error):
             raise UploadForbidden(
                 f"S3 does not let this stack read the upload ({_code(error)}): see the bucket's "
-                "policy, its key in KMS (InputKmsKeyArn) and the object's storage class"
+                "policy, its key in KMS (InputKmsKeyArn), InputPrefix and its storage class"
             ) from error
         raise ServiceError("S3 failed to read the upload") from error
     except BotoCoreError as error:
