@@ -8,6 +8,7 @@ from typing import Any
 
 from ministack.services import cloudwatch, sqs
 
+from cutout_local.aws import expressions
 from cutout_local.aws.patching import replaces
 
 _COMPARE = {
@@ -59,19 +60,37 @@ def _alarm(_original: Callable[[Any], None]) -> Any:
 
 
 def _state(alarm: dict[str, Any]) -> tuple[str, str]:
-    dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm["Dimensions"]))
-    metric = (alarm["Namespace"], alarm["MetricName"], dimensions)
-    since = time.time() - alarm["Period"] * alarm["EvaluationPeriods"]
-    points = [p for p in cloudwatch._metrics.get(metric, []) if p["Timestamp"] >= since]
-    if not points:
+    value = _expression(alarm) if "Metrics" in alarm else _statistic(alarm, alarm)
+    if value is None:
         state = _MISSING.get(alarm["TreatMissingData"], alarm["StateValue"])
         return state, "no datapoints were received"
-    statistic = alarm.get("ExtendedStatistic") or alarm["Statistic"]
-    value = cloudwatch._stat_value(cloudwatch._calc_stats(points), statistic, points)
     operation = alarm["ComparisonOperator"]
     breaching = _COMPARE[operation](value, alarm["Threshold"])
-    reason = f"Threshold Crossed: {statistic} {value} {operation} {alarm['Threshold']}"
+    reason = f"Threshold Crossed: {value} {operation} {alarm['Threshold']}"
     return "ALARM" if breaching else "OK", reason
+
+
+def _expression(alarm: dict[str, Any]) -> float | None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create-alarm-on-metric-math-expression.html"""
+    found = {
+        metric["Id"]: _statistic(metric["MetricStat"] | metric["MetricStat"]["Metric"], alarm)
+        for metric in alarm["Metrics"]
+        if "MetricStat" in metric
+    }
+    (result,) = (metric for metric in alarm["Metrics"] if metric.get("ReturnData", True))
+    return expressions.value(result["Expression"], found)
+
+
+def _statistic(asked: dict[str, Any], alarm: dict[str, Any]) -> float | None:
+    dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(asked.get("Dimensions", [])))
+    metric = (asked["Namespace"], asked["MetricName"], dimensions)
+    since = time.time() - int(asked["Period"]) * alarm["EvaluationPeriods"]
+    points = [p for p in cloudwatch._metrics.get(metric, []) if p["Timestamp"] >= since]
+    if not points:
+        return None
+    statistic = asked.get("ExtendedStatistic") or asked.get("Statistic") or asked["Stat"]
+    value: float = cloudwatch._stat_value(cloudwatch._calc_stats(points), statistic, points)
+    return value
 
 
 def watch() -> None:

@@ -35,18 +35,24 @@ def _typed(original: dict[str, dict[str, Any]]) -> Any:
     return original
 
 
-@replaces("services.cloudformation.provisioners", "_cw_metric_alarm_put", "alarms on expressions")
+@replaces(
+    "services.cloudformation.provisioners", "_cw_metric_alarm_record", "alarms on expressions"
+)
 def _alarm(original: Callable[..., Any]) -> Any:
-    """An alarm on an expression is made and never rings; MiniStack refuses it.
+    """An alarm may have metrics and an expression instead of one metric; MiniStack refuses it.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-alarm.html
     No upstream issue exists.
     """
 
-    def put(name: str, properties: Properties) -> tuple[str, dict[str, str]]:
-        return (name, {}) if "Metrics" in properties else original(name, properties)
+    def record(name: str, properties: Properties) -> dict[str, Any]:
+        if "Metrics" not in properties:
+            return dict(original(name, properties))
+        rest = {key: value for key, value in properties.items() if key != "Metrics"}
+        alarm = original(name, rest | {"MetricName": "none", "Namespace": "none"})
+        return {**alarm, "MetricName": "", "Namespace": "", "Metrics": properties["Metrics"]}
 
-    return put
+    return record
 
 
 @replaces("services.cloudformation.provisioners", "_eb_rule_bus_name", "rules need their bus")

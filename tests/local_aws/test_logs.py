@@ -96,6 +96,24 @@ def test_an_alarm_of_the_template_tells_its_topic_of_a_breach_and_of_nothing_els
         aws.sqs.purge_queue(QueueUrl=aws.outputs[queue])
 
 
+def test_an_alarm_on_an_expression_rings(aws: Account) -> None:
+    cloudwatch, name = aws.aws.client("cloudwatch"), aws.outputs["Rate"]
+
+    def is_in(state: str) -> bool:
+        (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return bool(alarm["StateValue"] == state)
+
+    def count(metric: str, number: int) -> None:
+        data: Any = {"MetricName": metric, "Value": number}
+        cloudwatch.put_metric_data(Namespace="Test", MetricData=[data])
+
+    wait_for(lambda: is_in("OK"), 10)  # missing data is not breaching
+    count("Errors", 1)
+    wait_for(lambda: is_in("ALARM"), 10)
+    count("Others", 9)
+    wait_for(lambda: is_in("OK"), 10)
+
+
 def test_executions_are_counted(aws: Account) -> None:
     aws.ended(aws.start(aws.outputs["Machine"], {"fail": True}))
     cloudwatch = aws.aws.client("cloudwatch")
