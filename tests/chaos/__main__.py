@@ -13,7 +13,9 @@ from tests.chaos.leaks import find_leaks, texts_of
 from tests.chaos.plan import Plan, make_plan
 from tests.chaos.stack import campaign_stack
 
-BOUND = 300.0  # seconds to wait, and three more for each upload
+BOUND = 900.0  # seconds to wait, and three more for each upload; the machine may be busy
+
+SAVERS_MET = '"code":"output_busy"'  # in a line of the poll function's log
 
 
 def main() -> int:
@@ -41,6 +43,7 @@ def run_campaign(plan: Plan) -> int:
         predictions = stack.numbered_predictions()
         texts = list(texts_of(stack))
         campaign.counts.update(f"searched for secrets: {text.kind}" for text in texts)
+        campaign.counts["savers that met another"] = sum(SAVERS_MET in text.words for text in texts)
         evidence = Evidence(
             plan,
             campaign.uploads,

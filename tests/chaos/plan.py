@@ -18,6 +18,9 @@ WAVE = 12
 WITHIN = 8  # how many uploads later, at most, the same key is used again
 
 _TIMES = {  # of faults that pass; the others strike whenever they can
+    Fault.SUBMIT_DROPPED: 1,
+    Fault.SUBMIT_SERVER_ERROR: 1,
+    Fault.SUBMIT_BAD_GATEWAY: 1,
     Fault.SUBMIT_RATE_LIMITED: 1,
     Fault.SUBMIT_NO_CREDITS: 1,
     Fault.SUBMIT_REDIRECTED: 1,
@@ -31,7 +34,7 @@ _TIMES = {  # of faults that pass; the others strike whenever they can
 _SECONDS = {
     Fault.SUBMIT_ACCEPTED_LATE: 3.0,
     Fault.TASK_SLOW: 5.0,
-    Fault.OUTPUT_SLOW: 5.0,
+    Fault.OUTPUT_SLOW: 8.0,
     Fault.WEBHOOK_LATE: 3.0,
 }
 _LONG = {Fault.TASK_NEVER_ENDS}  # until the deadline
