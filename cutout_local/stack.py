@@ -2,11 +2,12 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutout_local.aws import LocalAws, NotBuilt, deploy
+from cutout_local.aws import LocalAws, NotBuilt, deploy, package
 from cutout_local.wavespeed import Server, Settings
 from cutout_local.wavespeed.worker import LoadEngine
 
@@ -83,6 +84,8 @@ def local_stack(
             wait_scale=wait_scale,
             schedule_scale=schedule_scale,
         )
+        # The template takes a second to read, as long as the servers take to start.
+        packaged = stack.enter_context(ThreadPoolExecutor(1)).submit(package, build)
         settings = (settings or Settings()).model_copy(update={"ca_file": str(aws.certificate.ca)})
         wavespeed = stack.enter_context(
             Server(settings, port=wavespeed_port, remover=remover, load_engine=load_engine)
@@ -93,7 +96,7 @@ def local_stack(
             "WaveSpeedBaseUrl": wavespeed.base_url,
             "ImagesPerMinute": "0",  # the local server has no plan unless it is given one
         }
-        outputs = deploy(aws, build, STACK_NAME, local | dict(parameters or {}))
+        outputs = deploy(aws, packaged.result(), STACK_NAME, local | dict(parameters or {}))
         for function in ("SubmitFunction", "PollFunction"):
             aws.initialise(outputs[function])
         yield LocalStack(aws, wavespeed, outputs)

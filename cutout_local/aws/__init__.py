@@ -1,6 +1,6 @@
 """AWS on one machine: MiniStack in a process of its own, with the account's rules on."""
 
-from cutout_local.aws.deploy import deploy
+from cutout_local.aws.deploy import deploy, package
 from cutout_local.aws.errors import DeployFailed, LocalAwsError, NotBuilt, PortTaken, StartFailed
 from cutout_local.aws.faults import Call, Report, Rule
 from cutout_local.aws.stack import LocalAws
@@ -16,4 +16,5 @@ __all__ = [
     "Rule",
     "StartFailed",
     "deploy",
+    "package",
 ]

@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,32 @@ _BUCKET = "sam-artifacts"
 _URIS = {"CodeUri", "ContentUri", "DefinitionUri"}
 
 
-def deploy(aws: LocalAws, build: Path, stack: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Create or update a stack from the folder `build`; its outputs.
+@dataclass(frozen=True)
+class Package:
+    """A template (JSON) that names its files by their keys in the bucket for artifacts."""
+
+    template: str
+    files: Mapping[str, bytes]
+
+
+def package(build: Path) -> Package:
+    """What `sam build` left in a folder, as `sam package` does it but for the uploads."""
+    document = yaml_parse((build / "template.yaml").read_text(encoding="utf-8"))
+    files = {}
+    for name, resource in document["Resources"].items():
+        properties = resource.get("Properties", {})
+        for uri in _URIS & properties.keys():
+            body = _artifact(build / properties[uri])
+            key = f"{name}-{sha256(body).hexdigest()}"  # another one is what makes an update
+            files[key] = body
+            properties[uri] = f"s3://{_BUCKET}/{key}"
+    return Package(json.dumps(document, default=str), files)
+
+
+def deploy(
+    aws: LocalAws, package: Package, stack: str, parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Create or update a stack; its outputs.
 
     Raises `DeployFailed`.
     """
@@ -29,7 +54,7 @@ def deploy(aws: LocalAws, build: Path, stack: str, parameters: Mapping[str, str]
     try:
         request = {
             "StackName": stack,
-            "TemplateURL": _package(aws, build / "template.yaml"),
+            "TemplateURL": _upload(aws, package),
             "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
@@ -40,20 +65,14 @@ def deploy(aws: LocalAws, build: Path, stack: str, parameters: Mapping[str, str]
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
-def _package(aws: LocalAws, template: Path) -> str:
-    """The URL of the template (JSON), in a bucket with its files, as `sam deploy` does it."""
+def _upload(aws: LocalAws, package: Package) -> str:
+    """The URL of the template."""
     s3 = aws.client("s3")
     with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    document = yaml_parse(template.read_text(encoding="utf-8"))
-    for name, resource in document["Resources"].items():
-        properties = resource.get("Properties", {})
-        for uri in _URIS & properties.keys():
-            body = _artifact(template.parent / properties[uri])
-            key = f"{name}-{sha256(body).hexdigest()}"  # another one is what makes an update
-            s3.put_object(Bucket=_BUCKET, Key=key, Body=body)
-            properties[uri] = f"s3://{_BUCKET}/{key}"
-    s3.put_object(Bucket=_BUCKET, Key="template.json", Body=json.dumps(document, default=str))
+    for key, body in package.files.items():
+        s3.put_object(Bucket=_BUCKET, Key=key, Body=body)
+    s3.put_object(Bucket=_BUCKET, Key="template.json", Body=package.template)
     return f"{aws.endpoint_url}/{_BUCKET}/template.json"
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import boto3
 
-from cutout_local.aws import LocalAws, deploy
+from cutout_local.aws import LocalAws, deploy, package
 from tests.support.waiting import wait_for
 
 APP = Path(__file__).parent / "app"
@@ -213,4 +213,4 @@ class Account:
 def account(folder: Path, **more: Any) -> Iterator[Account]:
     """An account in which a minute of a schedule takes a second."""
     with LocalAws(folder, schedule_scale=1 / 60, **more) as aws:
-        yield Account(aws, deploy(aws, APP, "small", {}))
+        yield Account(aws, deploy(aws, package(APP), "small", {}))

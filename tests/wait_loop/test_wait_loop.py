@@ -16,7 +16,7 @@ from cutout.domain.tasks import Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from cutout_local.aws import LocalAws, deploy
+from cutout_local.aws import LocalAws, deploy, package
 from tests.support.waiting import wait_for
 
 HOUR = 3600
@@ -122,7 +122,7 @@ class WaitLoopHarness:
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WaitLoopHarness]:
     with LocalAws(tmp_path_factory.mktemp("aws"), wait_scale=0) as aws:
-        yield WaitLoopHarness(aws, deploy(aws, Path(__file__).parent, "wait-loop", {}))
+        yield WaitLoopHarness(aws, deploy(aws, package(Path(__file__).parent), "wait-loop", {}))
 
 
 def test_a_completed_task_succeeds(loop: WaitLoopHarness) -> None:
