@@ -3,6 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 N ?= 300
 SEED ?= 1
+PARTS ?=
 PARAMETERS ?=
 OPTIONS ?=
 VENV := .venv
@@ -16,7 +17,7 @@ SOURCES := template.yaml $(shell find functions layers statemachine -type f -not
 .DEFAULT_GOAL := help
 
 # `make run FOTO=cat.jpg` and `make run cat.jpg` would cut out the sample without a word.
-KNOWN := PYTHON PHOTO N SEED PARAMETERS OPTIONS LAYER_WHEELS
+KNOWN := PYTHON PHOTO N SEED PARTS PARAMETERS OPTIONS LAYER_WHEELS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) VENV SAM PYTEST MAKEFLAGS MAKEOVERRIDES MFLAGS GNUMAKEFLAGS -*-command-variables-*-,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -67,6 +68,9 @@ coverage: $(LOCAL_BUILD) ## all tests, with coverage, which takes longer
 
 chaos: $(LOCAL_BUILD) ## break everything at once and audit the result; N=300 uploads, SEED=1
 	@$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED)
+
+mutants: $(INSTALLED) ## mistakes put into code and template, one by one: do tests notice? PARTS="submit yaml"
+	@$(BIN)/python -m tests.mutants $(PARTS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, cfn-lint, sam validate
 	$(BIN)/ruff check

@@ -47,3 +47,19 @@ def test_the_pages_name_parameters_that_exist() -> None:
     for page in pages:
         named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)(?:=\w+)?`", page.read_text()))
         assert named <= known, page.name
+
+
+def test_the_tests_that_the_pages_name_exist() -> None:
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"\btests/[\w./]+\w", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_every_sentence_of_a_promise_names_a_test_that_shows_it() -> None:
+    for page, tables in (("security", 1), ("reliability", 2)):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        found = [table for table in text.split("\n\n") if re.match(r"\|.*\| test \|\n", table)]
+        assert len(found) == tables, page
+        for row in "\n".join(found).splitlines():
+            if not row.startswith("|---") and not row.endswith("| test |"):
+                assert re.search(r"`tests/\w+/", row.rpartition(" | ")[2]), row

@@ -277,6 +277,49 @@ def test_a_prediction_that_ended_without_a_picture_fails(
         world.poller().poll(task.task_id)
 
 
+def test_a_failure_without_a_reason_says_so(world: World, task: Task) -> None:
+    world.answers = [answer(id="p1", status="failed")]
+
+    with pytest.raises(PredictionFailed, match="ended it as failed: no reason given"):
+        world.poller().poll(task.task_id)
+
+
+def test_a_completion_is_counted_and_its_latency_remembered(
+    world: World, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Status] = []
+    measured: list[str] = []
+    monkeypatch.setattr("cutout.poll.count_task", counted.append)
+    monkeypatch.setattr("cutout.poll.measure_completed", lambda done: measured.append(done.task_id))
+    world.answers = [completed(), download(png(40, 30))]
+
+    poller = world.poller()
+    poller.poll(task.task_id)
+
+    assert (counted, measured) == ([Status.COMPLETED], [task.task_id])
+    assert poller.latencies.recent(task.model) == [1.234]
+
+
+def test_a_completion_without_a_latency_teaches_nothing(world: World, task: Task) -> None:
+    done = answer(id="p1", status="completed", outputs=[OUTPUT], timings={"inference": 0})
+    world.answers = [done, download(png(40, 30))]
+
+    poller = world.poller()
+    poller.poll(task.task_id)
+
+    assert poller.latencies.recent(task.model) == []
+
+
+@pytest.mark.parametrize(("age", "wait"), [(100, 25), (101, 26), (300, 60)])
+def test_a_trouble_is_waited_out_ever_longer_up_to_a_minute(
+    world: World, task: Task, age: int, wait: int
+) -> None:
+    world.pass_time(age)
+    world.answers = [httpx.ConnectError("no route")] * 9
+
+    assert world.poller().poll(task.task_id).wait_seconds == wait
+
+
 def test_a_completed_prediction_without_outputs_fails(world: World, task: Task) -> None:
     world.answers = [answer(id="p1", status="completed", outputs=None)]
 
@@ -390,6 +433,13 @@ def test_a_prediction_that_the_vendor_still_does_not_know_is_told(world: World, 
 
     with pytest.raises(PredictionNotFound):
         world.poller().poll(task.task_id)
+
+
+def test_for_two_minutes_the_vendor_need_not_know_it(world: World, task: Task) -> None:
+    world.pass_time(120)
+    world.answers = [refused(404, "Prediction not found")]
+
+    assert world.poller().poll(task.task_id).status is Status.PROCESSING
 
 
 def test_a_task_that_is_not_in_the_ledger_is_told(world: World) -> None:

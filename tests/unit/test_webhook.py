@@ -483,6 +483,16 @@ def test_a_prediction_that_a_callback_brings_is_its_tasks_for_ever(
     assert world.ledger.get(second.task_id) == second
 
 
+def test_a_callback_about_another_prediction_takes_it_from_nobody(
+    world: World, receiver: WebhookReceiver, task: Task
+) -> None:
+    other = task_that_is(world, Status.SUBMITTING, task_id="f" * 32, prediction_id=None)
+
+    call_back(world, receiver, task, callback("p2"))
+
+    world.ledger.claim_prediction(other, "p2")
+
+
 def test_a_callback_is_good_for_one_attempt(world: World, receiver: WebhookReceiver) -> None:
     upload = world.upload(jpeg())
     submitter = world.submitter(webhook_url=WEBHOOK_URL)

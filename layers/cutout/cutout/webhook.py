@@ -109,7 +109,7 @@ class WebhookReceiver:
             task = self.ledger.get(callback.attempt.task_id)
         except TaskNotFound as error:
             raise ForgedCallback("the callback's path names no task") from error
-        token = task.callback_token or ""
+        token = task.callback_token
         if not (token and hmac.compare_digest(token.encode(), callback.token.encode())):
             raise ForgedCallback("the callback's path is not one that the vendor was told")
         return callback.attempt, task

@@ -225,3 +225,13 @@ def test_a_poll_that_died_before_its_end_was_written_holds_up_nobody(
     assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
     assert save(world, older, OLD_PICTURE).status is Status.SUPERSEDED
     assert in_bucket(world) == NEW_PICTURE
+
+
+def test_a_lock_that_is_gone_when_it_is_looked_at_is_tried_again(
+    world: World, locks: OutputLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks.acquire(OLDER, NOW, UNTIL)
+    monkeypatch.setattr(world.table, "get", lambda _key: None)
+
+    with pytest.raises(OutputBusy):
+        locks.acquire(NEWER, NOW, UNTIL)

@@ -1,0 +1,184 @@
+"""Runs mutants in forks of one process that has imported everything and run each test once.
+
+A fork gets the mutant's code into the functions that are there already, and runs the tests that
+came by the mutated lines, the quickest first, until one of them fails. So a mutant costs about what
+its first failing test costs.
+"""
+
+import ast
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import coverage
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tests.mutants.operators import Mutant
+
+_PATIENCE = 30  # seconds, beside ten times what the tests took: an endless loop is noticed
+
+
+def told(number: int, count: int, name: str, *, caught: bool) -> str:
+    """One line of progress."""
+    return f"{number}/{count} {'caught' if caught else 'SURVIVED'}: {name}"
+
+
+@dataclass
+class Runner:
+    """A pytest plugin: instead of running the tests, it has them run against each mutant.
+
+    `caught` has a truth value for each mutant's name; `problem` says why there was no run.
+    """
+
+    mutants: list[Mutant]
+    tell: Callable[[str], object]  # pytest has taken standard output
+    caught: dict[str, bool] = field(default_factory=dict)
+    problem: str = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Replaces pytest's own loop."""
+        tests = _Tests(session.items, sorted({str(mutant.path) for mutant in self.mutants}))
+        if failed := tests.run_all():
+            self.problem = f"without any mutant, {failed} fails"
+            return True
+        for number, mutant in enumerate(self.mutants, 1):
+            chosen = tests.of(mutant)
+            self.caught[mutant.name] = _is_caught(mutant, chosen, tests.seconds)
+            line = told(number, len(self.mutants), mutant.name, caught=self.caught[mutant.name])
+            self.tell(f"{line}\n")
+        return True
+
+
+@dataclass
+class _Tests:
+    """The tests, how long each takes, and which lines it comes by."""
+
+    items: list[pytest.Item]
+    files: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._coverage = coverage.Coverage(data_file=None, include=self.files, config_file=False)
+
+    def run_all(self) -> str | None:
+        """Run each test once. Returns one that failed."""
+        self._coverage.start()
+        for item in self.items:
+            self._coverage.switch_context(item.nodeid)
+            begun = time.monotonic()
+            if _fails(item):
+                return item.nodeid
+            self.seconds[item.nodeid] = time.monotonic() - begun
+        self._coverage.stop()
+        return None
+
+    @cached_property
+    def _by_line(self) -> dict[str, dict[int, list[str]]]:
+        data = self._coverage.get_data()
+        return {file: data.contexts_by_lineno(file) for file in self.files}
+
+    def of(self, mutant: Mutant) -> list[pytest.Item]:
+        """Those that come by a mutant, the quickest first; all, for a module's own lines."""
+        by_line = self._by_line[str(mutant.path)]
+        if mutant.qualname:
+            named = {name for line in mutant.lines for name in by_line.get(line, [])}
+        else:
+            named = {name for names in by_line.values() for name in names}
+        found = [item for item in self.items if item.nodeid in named]
+        return sorted(found, key=lambda item: self.seconds[item.nodeid])
+
+
+def _fails(item: pytest.Item) -> bool:
+    """Run one test. Afterwards all that it shares with its neighbours still stands."""
+    item.session._setupstate.teardown_exact(item)
+    shared: Any = item.parent  # where the next test belongs is not known
+    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=shared))
+
+
+def _is_caught(mutant: Mutant, items: list[pytest.Item], seconds: dict[str, float]) -> bool:
+    """Whether one of the tests fails, or does not end."""
+    pid = os.fork()
+    if not pid:
+        _run(mutant, items, 10 * sum(seconds[item.nodeid] for item in items))
+    _, status = os.waitpid(pid, 0)
+    return status != 0
+
+
+def _run(mutant: Mutant, items: list[pytest.Item], seconds: float) -> None:
+    """In the fork: never returns."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_PATIENCE + int(seconds))
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    caught = True
+    try:
+        apply(mutant)
+        caught = any(map(_fails, items))
+    finally:
+        os._exit(int(caught))
+
+
+def module_of(path: Path) -> ModuleType:
+    """The module of a file of the layer."""
+    parts = path.with_suffix("").parts
+    return importlib.import_module(".".join(parts[parts.index("layers") + 2 :]))
+
+
+def apply(mutant: Mutant) -> None:
+    """Put a mutant's code where the module's is."""
+    module, tree = module_of(mutant.path), mutant.make()
+    if mutant.qualname:
+        codes = dict(_codes(compile(tree, str(mutant.path), "exec")))
+        function = _functions(module)[mutant.qualname]
+        function.__code__ = codes[mutant.qualname]
+        return
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and mutant.lines.start in _lines(statement):
+            (target,) = statement.targets
+            value = eval(compile(ast.Expression(statement.value), "", "eval"), vars(module))  # noqa: S307
+            _replace_everywhere(ast.unparse(target), vars(module)[ast.unparse(target)], value)
+
+
+def _lines(statement: ast.stmt) -> range:
+    return range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+
+
+def _replace_everywhere(name: str, old: Any, new: Any) -> None:
+    """A constant lives in each module that has imported it."""
+    for module in list(sys.modules.values()):
+        if getattr(module, name, None) is old:
+            setattr(module, name, new)
+
+
+def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner.co_qualname, inner
+            yield from _codes(inner)
+
+
+def _functions(owner: Any) -> dict[str, FunctionType]:
+    """A module's own functions and methods, by their qualified names."""
+    found = {}
+    for value in vars(owner).values():
+        inner = getattr(value, "fget", None) or getattr(value, "func", None) or value
+        while hasattr(inner, "__wrapped__") or isinstance(inner, classmethod | staticmethod):
+            inner = inner.__func__ if hasattr(inner, "__func__") else inner.__wrapped__
+        if isinstance(inner, FunctionType):
+            found[inner.__qualname__] = inner
+        elif isinstance(inner, type) and inner.__module__ == getattr(
+            owner, "__module__", owner.__name__
+        ):
+            found |= _functions(inner)
+    return found

@@ -1,0 +1,35 @@
+"""What is mutated, and the tests that have to notice."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "cutout"
+
+# By module. Only quick tests without a socket: what they do not catch, they have to learn.
+MODULES = {
+    "cutout.domain.tasks": ["unit/domain/test_tasks.py"],
+    "cutout.store.table": ["unit/store"],
+    "cutout.store.ledger": [
+        "unit/store/test_ledger.py",
+        "unit/test_submit_ways.py",
+        "unit/test_webhook.py",
+    ],
+    "cutout.store.governor": ["unit/store/test_governor.py", "unit/test_submit_pace.py"],
+    "cutout.store.output_locks": ["unit/store/test_output_locks.py"],
+    "cutout.close": ["unit/test_backstop.py", "unit/test_submit.py"],
+    "cutout.submit": [
+        "unit/test_submit.py",
+        "unit/test_submit_pace.py",
+        "unit/test_submit_ways.py",
+        "unit/test_retry.py",
+    ],
+    "cutout.poll": ["unit/test_poll.py"],
+    "cutout.webhook": ["unit/test_webhook.py"],
+    "cutout.wavespeed.client": ["unit/wavespeed/test_client.py", "unit/test_vendor_texts.py"],
+    "cutout.wavespeed.outputs": ["unit/wavespeed/test_outputs.py"],
+}
+
+
+def tests() -> list[str]:
+    """The files and folders of all tests that take part."""
+    return sorted({str(ROOT / "tests" / name) for names in MODULES.values() for name in names})
