@@ -414,3 +414,21 @@ def test_a_bus_that_is_not_there_stops_the_deployment() -> None:
     assert rule["EventBusName"] == {"Ref": "EventBusName"}
     assert rule["State"] == "DISABLED"
     assert "Targets" not in rule
+
+
+def test_the_ledger_outlives_mistakes() -> None:
+    table = template()["Resources"]["TasksTable"]
+    properties = table["Properties"]
+
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert properties["DeletionProtectionEnabled"] is True
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert "SSESpecification" not in properties
+
+
+def test_a_layer_belongs_to_its_stack_and_its_processor() -> None:
+    layer = template()["Resources"]["CutoutLayer"]
+
+    assert layer["Properties"]["LayerName"] == {"Fn::Sub": "${AWS::StackName}-cutout"}
+    assert layer["Metadata"]["BuildArchitecture"] == "arm64"
+    assert layer["Properties"]["CompatibleArchitectures"] == ["arm64"]
