@@ -72,7 +72,8 @@ def _entered(task: Task, status: Status) -> str:
     why = f": {task.reason} ({task.code})" if status is task.status and task.reason else ""
     texts = {
         Status.QUEUED: "queued again",
-        Status.SUBMITTING: f"sent to the vendor, attempt {task.attempt}, model {task.model}",
+        Status.SUBMITTING: f"sent to the vendor{', converted' if task.converted else ''}, "
+        f"attempt {task.attempt}, model {task.model}",
         Status.UNCERTAIN: "whether the vendor accepted it became unknown",
         Status.PROCESSING: f"to be a copy of the PNG of task {task.reused_from}, an equal upload"
         if task.reused_from

@@ -141,6 +141,8 @@ class UploadForbidden(NotNow):
 class ConversionInterrupted(NotNow):
     """The convert function was killed, or failed; nothing was sent."""
 
+    wait_seconds = 10
+
 
 class OverBudget(NotNow):
     """The day's budget is spent."""
