@@ -148,6 +148,10 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
         before = ast.unparse(node)
         for after in _of_expression(node):
             yield after, _said(before, ast.unparse(after))
+        if isinstance(node, ast.Call):
+            for given, kept in zip(node.keywords, _one_less(node.keywords), strict=True):
+                said = f"{ast.unparse(node.func)}(...) without {given.arg or '**'}"
+                yield _with(node, keywords=kept), said
 
 
 def _said(before: str, after: str) -> str:
@@ -236,8 +240,6 @@ def _of_call(node: ast.Call) -> Iterator[ast.expr]:
         yield _with(node, func=ast.Name(_SWAPPED[node.func.id], ast.Load()))
     if isinstance(node.func, ast.Attribute) and node.func.attr in {"ljust", "strip", "astimezone"}:
         yield node.func.value
-    for kept in _one_less(node.keywords):
-        yield _with(node, keywords=kept)
 
 
 def _expressions(text: str) -> Iterator[str]:

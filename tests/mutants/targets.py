@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "cutout"
 
-# By module. Only quick tests without a socket: what they do not catch, they have to learn.
+# By module. Only quick tests: what they do not catch, they have to learn.
 MODULES = {
     "cutout.domain.tasks": ["unit/domain/test_tasks.py"],
     "cutout.store.table": ["unit/store"],
@@ -25,11 +25,10 @@ MODULES = {
     ],
     "cutout.poll": ["unit/test_poll.py"],
     "cutout.webhook": ["unit/test_webhook.py"],
-    "cutout.wavespeed.client": ["unit/wavespeed/test_client.py", "unit/test_vendor_texts.py"],
+    "cutout.wavespeed.client": [
+        "unit/wavespeed/test_client.py",
+        "unit/test_vendor_texts.py",
+        "contract/test_connections.py",
+    ],
     "cutout.wavespeed.outputs": ["unit/wavespeed/test_outputs.py"],
 }
-
-
-def tests() -> list[str]:
-    """The files and folders of all tests that take part."""
-    return sorted({str(ROOT / "tests" / name) for names in MODULES.values() for name in names})

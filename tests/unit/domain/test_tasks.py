@@ -12,7 +12,7 @@ from cutout.domain.tasks import (
     check_transition,
     default_due_at,
 )
-from tests.support.factories import NOON
+from tests.support.factories import NOON, make_task, make_upload
 
 ENDED = [Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.SUPERSEDED]
 
@@ -64,3 +64,13 @@ def test_what_somebody_has_to_look_at_has_a_time_for_it(status: Status) -> None:
     assert (due_at is not None) == (status in WATCHED)
     assert due_at is None or due_at >= NOON
     assert not status.open or due_at
+
+
+def test_sequencers_compare_as_if_the_shorter_one_ended_in_zeros() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+
+    def revision(sequencer: str) -> str:
+        return make_task(make_upload(sequencer=sequencer)).revision
+
+    assert revision("0055AED6DCD90281E5") == revision("0055AED6DCD90281E500")
+    assert revision("0055AED6DCD90281E5") < revision("0055AED6DCD90281E501")

@@ -255,6 +255,16 @@ def test_each_day_has_its_budget_and_days_begin_in_utc(world: World) -> None:
     assert spent(world) == 10_000
 
 
+def test_a_clock_that_goes_back_does_not_forget_what_is_spent(world: World) -> None:
+    money = governor(world.table, 0, "0.02")
+    money.charge(usd(), NOW)
+
+    with pytest.raises(OverBudget):
+        money.charge(usd(), NOW - timedelta(days=1))
+
+    assert spent(world) == 10_000
+
+
 def test_two_firsts_of_a_day_are_both_charged(world: World) -> None:
     table = Interrupted(world)
     other = governor(world.table, 0, "0.05")

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,17 @@ def test_plain_values_read_back_as_they_were_written(world: World) -> None:
 
 def test_what_is_not_there_is_none(world: World) -> None:
     assert world.table.get("t") is None
+
+
+def test_a_read_sees_what_was_written_before(world: World) -> None:
+    asked: list[dict[str, Any]] = []
+    world.dynamodb.meta.events.register(
+        "provide-client-params.dynamodb.GetItem", lambda params, **_: asked.append(params)
+    )
+
+    world.table.get("nothing")
+
+    assert asked[0]["ConsistentRead"] is True
 
 
 def test_an_item_is_put_once(world: World) -> None:
