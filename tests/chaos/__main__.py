@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--uploads", type=_count, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--log", help="write what the functions log to this file")
+    parser.add_argument("--log", help="write what the vendor's server logs to this file")
     asked = parser.parse_args()
     if asked.log:
         logging.basicConfig(filename=asked.log, level=logging.INFO)
