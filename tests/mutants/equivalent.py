@@ -5,6 +5,8 @@ _NO_PROXY = (
     "httpx asks the environment for proxies only where no transport is given, as one is here"
 )
 
+_SAME_TLS = "the context that httpx makes by itself is the same, only slower"
+
 EQUIVALENT: dict[str, str] = {
     "wavespeed.client module: 30 -> 31": _TUNED,
     "wavespeed.client module: 30 -> 29": _TUNED,
@@ -18,4 +20,5 @@ EQUIVALENT: dict[str, str] = {
     "wavespeed.client module: 1024 -> 1023 (2)": _TUNED,
     "wavespeed.outputs Outputs.__init__: False -> True": _NO_PROXY,
     "wavespeed.outputs Outputs.__init__: httpx.Client(...) without trust_env": _NO_PROXY,
+    "wavespeed.client WaveSpeed.__init__: httpx.Client(...) without verify": _SAME_TLS,
 }

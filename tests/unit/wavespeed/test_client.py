@@ -1,5 +1,6 @@
 import gzip
 import json
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +23,7 @@ from cutout.domain.errors import (
     VendorUnreachable,
 )
 from cutout.domain.options import Options
-from cutout.wavespeed.client import WaveSpeed
+from cutout.wavespeed.client import WaveSpeed, tls
 from cutout.wavespeed.contract import PredictionStatus
 
 BASE = "https://api.wavespeed.test"
@@ -662,3 +663,14 @@ def test_what_may_not_be_the_whole_history_is_none(reply: httpx.Response) -> Non
 
 def test_an_empty_history_may_come_as_null() -> None:
     assert history(answer(envelope({"page": 1, "items": None})))[0] == []
+
+
+def test_answers_are_asked_for_as_they_are() -> None:
+    vendor = Vendor(answer(envelope(prediction())))
+    vendor.client.result(ID)
+    assert vendor.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_the_vendors_certificate_is_checked() -> None:
+    assert tls().verify_mode is ssl.CERT_REQUIRED
+    assert tls().check_hostname
