@@ -2,10 +2,10 @@
 
     python -m benchmarks.cold_start
 
-The floor is a process that imports boto3, pydantic and, where the vendor is called, httpx, and
-makes the same clients of AWS and one of HTTP. CPU seconds, the least of several runs, in a process
-with nothing but the layer and boto3, as on Lambda; there, 512 MB are 0.29 of a CPU, but for the
-init, which has a whole one.
+The floor is a process that imports boto3, pydantic with one model and, where the vendor is called,
+httpx, and makes the same clients of AWS and one of HTTP. CPU seconds, the least of several runs, in
+a process with nothing but the layer and boto3, as on Lambda; there, 512 MB are 0.29 of a CPU, but
+for the init, which has a whole one.
 """
 
 import os
@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 from cutout.settings import (
     BackstopSettings,
     ClockSettings,
+    ConvertSettings,
     PollSettings,
     SubmitSettings,
     WebhookSettings,
@@ -32,8 +33,9 @@ from cutout_local.stack import BUILD, ROOT
 
 LIMIT = 1.3  # times the floor
 RUNS = 9
-LAYER = BUILD / "CutoutLayer" / "python"
+LAYERS = [BUILD / name / "python" for name in ("CutoutLayer", "ConvertLayer")]
 RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six", "urllib3")  # what Lambda has
+MODEL = "from pydantic import BaseModel\nclass Model(BaseModel):\n    field: int\n"
 VENDOR = "import httpx\nhttpx.Client()\n"
 SETTINGS: dict[str, type[BaseModel]] = {
     "submit": SubmitSettings,
@@ -41,22 +43,26 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "webhook": WebhookSettings,
     "backstop": BackstopSettings,
     "clock": ClockSettings,
+    "convert": ConvertSettings,
 }
 CLIENTS = {
-    "submit": ("secretsmanager", "dynamodb", "s3", "stepfunctions", "events", "sqs"),
+    "submit": ("secretsmanager", "dynamodb", "s3", "lambda", "stepfunctions", "events", "sqs"),
     "poll": ("secretsmanager", "dynamodb", "s3", "events"),
     "webhook": ("secretsmanager", "dynamodb", "stepfunctions"),
     "backstop": ("dynamodb", "events"),
     "clock": ("dynamodb", "sqs", "stepfunctions", "events"),
+    "convert": ("s3",),
 }
 CALLS_THE_VENDOR = {"submit", "poll", "webhook"}
+DECODERS = "import pi_heif\nfrom PIL import Image\n"
 
 
 def floor(name: str) -> str:
     """The program that only imports and makes clients."""
     clients = "".join(f"boto3.client({service!r})\n" for service in CLIENTS[name])
     vendor = VENDOR if name in CALLS_THE_VENDOR else ""
-    return f"import boto3\nfrom pydantic import BaseModel\n{vendor}{clients}"
+    decoders = DECODERS if name == "convert" else ""
+    return f"import boto3\n{MODEL}{vendor}{decoders}{clients}"
 
 
 def environment(runtime: Path, settings: type[BaseModel]) -> dict[str, str]:
@@ -69,7 +75,7 @@ def environment(runtime: Path, settings: type[BaseModel]) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_NAME": "any",
         "PATH": os.defpath,
         "POWERTOOLS_METRICS_NAMESPACE": "Cutout",
-        "PYTHONPATH": os.pathsep.join([str(LAYER), str(runtime)]),
+        "PYTHONPATH": os.pathsep.join(map(str, [*LAYERS, runtime])),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cutout.aws.clients import client
+from cutout.aws.clients import client, during_init
 from cutout.aws.converted import ConvertedImages
 from cutout.aws.s3 import Storage
 from cutout.convert import Converter
@@ -24,3 +24,6 @@ def converter() -> Converter:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return converter().convert(ConvertRequest.model_validate(event)).model_dump()
+
+
+during_init(converter)

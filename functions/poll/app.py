@@ -30,16 +30,17 @@ def poller() -> Poller:
     api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
     table = Table(client("dynamodb"), env.tasks_table)
     latencies = Latencies(table)
+    s3 = client("s3")
     return Poller(
         settings=env,
         ledger=Ledger(table),
         locks=OutputLocks(table),
         latencies=latencies,
         schedule=Schedule(latencies.recent, env.webhook_fallback_seconds),
-        storage=Storage(client("s3")),
+        storage=Storage(s3),
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh),
         outputs=Outputs(env.wavespeed_base_url),
-        converted=ConvertedImages(client("s3"), env.converted_bucket),
+        converted=ConvertedImages(s3, env.converted_bucket),
         events=EventBus(client("events"), env.event_bus),
         clock=utc_now,
     )

@@ -178,7 +178,7 @@ def test_a_vendor_that_does_not_tell_its_secret_lets_the_callback_come_again(
 
 
 def test_the_callback_in_events_is_one_that_the_vendor_could_send(world: World) -> None:
-    event = events.load("callback")
+    event = events.load("webhook")
     world.now = datetime.fromtimestamp(int(event["headers"]["webhook-timestamp"]), UTC)
     named = Callback.parse(event["rawPath"])
     assert named

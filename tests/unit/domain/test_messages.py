@@ -4,14 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cutout.domain.messages import (
     Callback,
+    ConvertRequest,
     CutoutFailed,
     ExecutionEnded,
     ObjectCreated,
     PollRequest,
+    QueueBatch,
     RetryRequest,
     callback_url,
     upload_message,
@@ -24,7 +26,7 @@ TASK_ID = "0123456789abcdef0123456789abcdef"
 
 
 def test_the_queue_tells_an_upload_from_a_retry() -> None:
-    (record,) = events.load("sqs-upload")["Records"]
+    (record,) = events.load("submit")["Records"]
 
     assert isinstance(upload_message(record["body"]), ObjectCreated)
     assert isinstance(upload_message(RetryRequest.body(TASK_ID)), RetryRequest)
@@ -50,14 +52,29 @@ def test_a_message_that_is_neither_is_an_error_without_its_content(detail: dict[
     assert "private" not in str(caught.value)
 
 
-def test_the_poll_request_in_events_is_one() -> None:
-    assert PollRequest.model_validate(events.load("poll")).task_id
+@pytest.mark.parametrize(
+    ("function", "model"),
+    [
+        ("submit", QueueBatch),
+        ("poll", PollRequest),
+        ("convert", ConvertRequest),
+        ("backstop", ExecutionEnded),
+    ],
+)
+def test_the_payload_of_a_function_is_one(function: str, model: type[BaseModel]) -> None:
+    model.model_validate(events.load(function))
+
+
+def test_every_function_has_a_payload() -> None:
+    functions = (events.FOLDER.parent / "functions").glob("*/app.py")
+
+    assert all(events.load(app.parent.name) for app in functions)
 
 
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [
-        ("close", "prediction_failed", "the vendor ended it as failed: no subject"),
+        ("backstop", "prediction_failed", "the vendor ended it as failed: no subject"),
         ("execution-aborted", "execution_ended", "the wait loop aborted: no cause was given"),
     ],
 )

@@ -79,7 +79,7 @@ def test_an_event_that_is_not_an_upload_is_an_error() -> None:
 
 
 def test_the_queue_message_holds_the_event_as_it_was() -> None:
-    (record,) = events.load("sqs-upload")["Records"]
+    (record,) = events.load("submit")["Records"]
     assert ObjectCreated.model_validate_json(record["body"]).upload == upload_of(
         "object-created-put"
     )
