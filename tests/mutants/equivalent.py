@@ -8,8 +8,7 @@ _NO_PROXY = (
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
-    "wavespeed.client module: 30 -> 31": _TUNED,
-    "wavespeed.client module: 30 -> 29": _TUNED,
+    "wavespeed.client module: 0 -> -1": "no connection is kept either way",
     "wavespeed.client module: 100 -> 101": _TUNED,
     "wavespeed.client module: 100 -> 99": _TUNED,
     "wavespeed.client module: 128 -> 129": _TUNED,

@@ -142,6 +142,9 @@ def apply(mutant: Mutant) -> None:
         codes = dict(_codes(compile(tree, str(mutant.path), "exec")))
         function = _functions(module)[mutant.qualname]
         function.__code__ = codes[mutant.qualname]
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):  # what it made before is forgotten
+                value.cache_clear()
         return
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and mutant.lines.start in _lines(statement):

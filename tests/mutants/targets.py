@@ -27,6 +27,7 @@ MODULES = {
     "cutout.webhook": ["unit/test_webhook.py"],
     "cutout.wavespeed.client": [
         "unit/wavespeed/test_client.py",
+        "unit/wavespeed/test_prices.py",
         "unit/test_vendor_texts.py",
         "contract/test_connections.py",
     ],
