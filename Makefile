@@ -26,7 +26,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench lock clean
+.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench schemas lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -109,6 +109,9 @@ $(LOCAL_BUILD): $(INSTALLED) $(SOURCES)
 
 bench: $(LOCAL_BUILD) ## measurements: memory, speed, cut-out quality
 	$(BIN)/python -m benchmarks
+
+schemas: $(INSTALLED) ## write events/schemas from the models of the events
+	$(BIN)/python -m tests.support.schemas
 
 lock: $(INSTALLED) ## pin the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -178,6 +178,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
     (event,) = world.published()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
+        "version": "1",
         "task_id": task.task_id,
         "bucket": "uploads",
         "key": "a b/ü+%.jpg",

@@ -104,8 +104,9 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
     assert (task.status, task.code) == (Status.REJECTED, code)
     assert world.requests == []
     (event,) = world.published()
-    assert event["detail-type"] == "Cutout Failed"
+    assert event["detail-type"] == "Cutout Rejected"
     assert event["detail"] == {
+        "version": "1",
         "task_id": upload.task_id,
         "bucket": "uploads",
         "key": "x.jpg",

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cutout.aws.events import EventBus
 from cutout.domain.errors import CutoutError
-from cutout.domain.messages import CutoutFailed
+from cutout.domain.messages import CutoutFailed, CutoutRejected
 from cutout.domain.tasks import Status, Task
 from cutout.observability import count_task, logger
 from cutout.store.ledger import Ledger
@@ -25,7 +25,7 @@ class Closer:
 
     def close(self, task: Task, to: Status, code: str, reason: str) -> None:
         """Published before it is written: a crash in between publishes twice, never not at all."""
-        self._publish(task, code, reason)
+        self._publish(task, to, code, reason)
         self._write(task, to, code, reason)
 
     def close_refused(self, task: Task, error: CutoutError) -> None:
@@ -35,10 +35,11 @@ class Closer:
         look at; one after it costs an event.
         """
         self._write(task, Status.FAILED, error.code, str(error))
-        self._publish(task, error.code, str(error))
+        self._publish(task, Status.FAILED, error.code, str(error))
 
-    def _publish(self, task: Task, code: str, reason: str) -> None:
-        self.events.publish(CutoutFailed.of(task, code, reason))
+    def _publish(self, task: Task, to: Status, code: str, reason: str) -> None:
+        event = CutoutRejected if to is Status.REJECTED else CutoutFailed
+        self.events.publish(event.of(task, code, reason))
 
     def _write(self, task: Task, to: Status, code: str, reason: str) -> None:
         self.ledger.move(task, to, self.clock(), code=code, reason=reason)

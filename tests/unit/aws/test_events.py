@@ -31,6 +31,7 @@ def test_a_failure_is_published_with_its_reason(aws: boto3.Session) -> None:
     (event,) = events_that_match(aws, {"source": ["cutout"], "detail-type": ["Cutout Failed"]})
     task = make_task(make_upload(key="a/ü 🐈.jpg"))
     assert event["detail"] == {
+        "version": "1",
         "task_id": task.task_id,
         "bucket": task.bucket,
         "key": "a/ü 🐈.jpg",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from cutout.aws.events import SOURCE
 from cutout.domain.messages import (
     Callback,
     ConvertRequest,
@@ -19,7 +20,7 @@ from cutout.domain.messages import (
     upload_message,
 )
 from cutout.domain.tasks import AttemptId
-from tests.support import events
+from tests.support import events, schemas
 from tests.support.factories import make_task, make_upload
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
@@ -111,9 +112,34 @@ def test_a_failure_says_which_upload_and_why() -> None:
     task = make_task(make_upload(key="a/ü 🐈.jpg"))
 
     assert CutoutFailed.of(task, "too_large", "it has too many bytes").model_dump() == {
+        "version": "1",
         "task_id": task.task_id,
         "bucket": task.bucket,
         "key": "a/ü 🐈.jpg",
         "code": "too_large",
         "reason": "it has too many bytes",
     }
+
+
+def test_the_schemas_of_the_events_are_published_and_no_others() -> None:
+    published = {
+        path.stem: path.read_text(encoding="utf-8") for path in schemas.FOLDER.glob("*.json")
+    }
+
+    assert published == {name: schemas.schema(name) for name in schemas.EVENTS}, "make schemas"
+
+
+@pytest.mark.parametrize("name", schemas.EVENTS)
+def test_the_example_of_an_event_is_one(name: str) -> None:
+    event, model = events.load(name), schemas.EVENTS[name]
+
+    assert (event["source"], event["detail-type"]) == (SOURCE, model.detail_type)
+    assert model.model_validate(event["detail"]).model_dump(mode="json") == event["detail"]
+
+
+@pytest.mark.parametrize("name", schemas.EVENTS)
+def test_a_schema_requires_every_field_that_is_published(name: str) -> None:
+    schema = json.loads(schemas.schema(name))
+
+    assert schema["required"] == list(schema["properties"]) == list(events.load(name)["detail"])
+    assert schema["properties"]["version"]["const"] == "1"

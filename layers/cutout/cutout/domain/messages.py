@@ -233,40 +233,55 @@ def callback_url(base_url: str, task: Task) -> str:
 # ------------------------------------------------------------------ the event bus
 
 
-class CutoutFailed(BaseModel):
-    """A task is failed or rejected; `code` is for programs, `reason` for people."""
+class _Ended(BaseModel):
+    """What every event tells; `events/schemas` publishes the schemas of all of them."""
 
-    detail_type: ClassVar = "Cutout Failed"
+    # What is published has every field, those with a default, too.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    task_id: str
-    bucket: str
-    key: str
-    code: str
-    reason: str
-
-    @classmethod
-    def of(cls, task: Task, code: str, reason: str) -> Self:
-        return cls(task_id=task.task_id, bucket=task.bucket, key=task.key, code=code, reason=reason)
+    version: Literal["1"] = Field(
+        default="1", description="Changes when a field goes or means something else."
+    )
+    task_id: str = Field(description="The same for every event about this revision of the object.")
+    bucket: str = Field(description="Where the upload is.")
+    key: str = Field(description="The upload's key, not URL-encoded.")
 
 
-class CutoutCompleted(BaseModel):
-    """The PNG of an upload is in the output bucket.
-
-    `reused_from` is the task whose PNG it is a copy of, if it is one.
-    """
+class CutoutCompleted(_Ended):
+    """The PNG of an upload is in the output bucket."""
 
     detail_type: ClassVar = "Cutout Completed"
 
-    task_id: str
-    bucket: str
-    key: str
     output_bucket: str
     output_key: str
-    reused_from: str | None = None
+    reused_from: str | None = Field(
+        default=None, description="The task whose PNG this is a copy of; null if it is none."
+    )
 
     @classmethod
     def of(cls, task: Task) -> Self:
         return cls.model_validate(task, from_attributes=True)
 
 
-BusEvent = CutoutCompleted | CutoutFailed
+class _WithoutPng(_Ended):
+    code: str = Field(description="For programs; docs/operations.md lists all.")
+    reason: str = Field(description="The same for people.")
+
+    @classmethod
+    def of(cls, task: Task, code: str, reason: str) -> Self:
+        return cls(task_id=task.task_id, bucket=task.bucket, key=task.key, code=code, reason=reason)
+
+
+class CutoutFailed(_WithoutPng):
+    """An upload has no PNG, though it may be good: `cutout retry` takes it up again."""
+
+    detail_type: ClassVar = "Cutout Failed"
+
+
+class CutoutRejected(_WithoutPng):
+    """An upload cannot be processed as it is, and was not sent to the vendor."""
+
+    detail_type: ClassVar = "Cutout Rejected"
+
+
+BusEvent = CutoutCompleted | CutoutFailed | CutoutRejected
