@@ -34,10 +34,12 @@ AWS_RULES = (
     Rule(actions=["lambda:*"], error="TooManyRequestsException", status=429, rate=0.02, most=2),
 )
 
-# What AWS does not promise, lost: status changes of executions, and ticks of schedules.
+# What AWS does not promise: status changes of executions, ticks of schedules, and that a short poll
+# sees every message.
 LOST_DELIVERIES = (
     Rule(actions=["deliver:aws.states"], error="lost status changes", rate=0.3),
     Rule(actions=["deliver:aws.events"], error="lost schedule ticks", rate=0.2),
+    Rule(actions=["poll:short"], error="short polls that saw nothing", rate=0.3),
 )
 # An answer that is slower than the functions' timeouts, and processes that stop and go on.
 SLOW_CALLS = (
