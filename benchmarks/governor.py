@@ -27,7 +27,7 @@ LEAST_SHARE = 0.95
 
 
 def burst(stack: LocalStack, uploads: int) -> list[str]:
-    """Put small pictures into the input bucket as fast as it goes; their tasks' ids."""
+    """Put small images into the input bucket as fast as it goes; their tasks' ids."""
     pixels = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

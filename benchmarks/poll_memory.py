@@ -3,7 +3,7 @@
     python -m benchmarks.poll_memory
 
 The local stack runs the function as Lambda does, in a process of its own; a vendor that has only
-this one picture is in this process. A first poll, which finds nothing, leaves the
+this one image is in this process. A first poll, which finds nothing, leaves the
 function idle: imported, with its clients made and used. Linux only: it reads /proc.
 """
 
@@ -48,7 +48,7 @@ class Memory(NamedTuple):
 class Vendor(BaseHTTPRequestHandler):
     """Predictions are completed when they are asked about for the second time."""
 
-    picture: bytes
+    image: bytes
     downloaded_at = 0.0
     asked: dict[str, list[Memory]] = {}  # noqa: RUF012 - handlers are made for each connection
 
@@ -59,7 +59,7 @@ class Vendor(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/noise.png":
             Vendor.downloaded_at = time.monotonic()
-            self._answer(self.picture)
+            self._answer(self.image)
             return
         prediction_id = self.path.split("/")[-2]
         looks = self.asked.setdefault(prediction_id, [])
@@ -103,7 +103,7 @@ def png(pixels: np.ndarray[Any, Any]) -> bytes:
 def vendor() -> Iterator[str]:
     """Serve noise; the URL."""
     noise = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 4), np.uint8)
-    Vendor.picture = png(noise)
+    Vendor.image = png(noise)
     with ThreadingHTTPServer(("127.0.0.1", 0), Vendor) as server:
         Thread(target=server.serve_forever).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -118,7 +118,7 @@ def save_one(stack: LocalStack, key: str) -> float:
     while time.monotonic() < start + PATIENCE:
         found = s3.list_objects_v2(Bucket=stack.outputs["OutputBucket"], Prefix=key)
         for saved in found.get("Contents", []):
-            assert saved["Size"] == len(Vendor.picture)
+            assert saved["Size"] == len(Vendor.image)
             return time.monotonic() - Vendor.downloaded_at
         time.sleep(0.1)
     raise TimeoutError(f"no PNG after {PATIENCE} s")
@@ -128,7 +128,7 @@ def main() -> None:
     if not sys.platform.startswith("linux"):
         sys.exit("this benchmark reads /proc, which only Linux has")
     with vendor() as url, local_stack(parameters={"WaveSpeedBaseUrl": url}) as stack:
-        print(f"{'MB':8}{'picture':>9}{'idle':>9}{'peak':>9}{'above':>9}{'limit':>9}{'seconds':>9}")
+        print(f"{'MB':8}{'image':>9}{'idle':>9}{'peak':>9}{'above':>9}{'limit':>9}{'seconds':>9}")
         for name in ("first", "second"):
             seconds = save_one(stack, f"{name}.png")
             above = print_row(name, seconds)
@@ -139,7 +139,7 @@ def print_row(name: str, seconds: float) -> int:
     """Print the function's memory so far; how many bytes it took above idle."""
     (_, idle), *_ = Vendor.asked.values()
     peak = Memory.of(poll_process()).peak
-    numbers = (len(Vendor.picture), idle.now, peak, peak - idle.now, LIMIT)
+    numbers = (len(Vendor.image), idle.now, peak, peak - idle.now, LIMIT)
     columns = "".join(f"{number / 1e6:9.1f}" for number in numbers)
     print(f"{name:8}{columns}{seconds:9.1f}")
     return peak - idle.now

@@ -9,7 +9,7 @@ from pathlib import Path
 from cutout_cli.errors import PhotoNotFound, WouldOverwrite
 from cutout_cli.text import shown
 
-PICTURES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 )
 
@@ -75,16 +75,17 @@ def _found(path: Path, skipped: Counter[str]) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         raise PhotoNotFound(f"{shown(path)}: no such file or folder")
     files = [(file, file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
-    others = [file for file, _ in files if not _is_picture(file)]
+    others = [file for file, _ in files if not _is_image(file)]
     skipped.update(map(_kind, others))
     if len(others) == len(files):
         raise PhotoNotFound(f"{shown(path)}: no images in this folder{_but(others)}")
-    return [item for item in files if _is_picture(item[0])]
+    return [item for item in files if _is_image(item[0])]
 
 
 def _but(others: list[Path]) -> str:
     kinds = Counter(map(_kind, others))
-    return f", only {listed(kinds)}; an image ends in {' '.join(sorted(PICTURES))}" if kinds else ""
+    endings = " ".join(sorted(IMAGE_SUFFIXES))
+    return f", only {listed(kinds)}; an image ends in {endings}" if kinds else ""
 
 
 def listed(kinds: Counter[str]) -> str:
@@ -98,8 +99,8 @@ def _kind(file: Path) -> str:
     return file.suffix.lower() or "without a suffix"
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURES and not file.name.startswith(".")
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
 
 
 def _text(name: str) -> str:

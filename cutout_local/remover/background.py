@@ -50,7 +50,7 @@ def graph(parts: Superpixels, features: Floats) -> Graph:
 
 
 def boundary_connectivity(net: Graph) -> Floats:
-    """How much of each node's homogeneous region lies on the picture's border (eq. 3 to 6)."""
+    """How much of each node's homogeneous region lies on the image's border (eq. 3 to 6)."""
     affinity = np.exp(-(_geodesic(net) ** 2) / (2 * GEODESIC_SIGMA**2))
     return np.asarray((affinity @ net.border) / np.sqrt(affinity.sum(axis=1)))
 

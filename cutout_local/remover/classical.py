@@ -6,9 +6,9 @@ from cutout_local.remover.colour import estimate_foreground
 from cutout_local.remover.confidence import confidence, level
 from cutout_local.remover.cues import evidence
 from cutout_local.remover.errors import NoSubject
+from cutout_local.remover.image import fit, frame_width, is_blank, letterbox
 from cutout_local.remover.matting import matte
 from cutout_local.remover.params import PARAMS
-from cutout_local.remover.picture import fit, frame_width, is_blank, letterbox
 from cutout_local.remover.result import Cutout, Image, Mask
 from cutout_local.remover.segmentation import clean, grabcut, seeds
 
@@ -17,7 +17,7 @@ BETWEEN_BARS = 0.8  # confidence at most: less than `high`, since the photo is n
 
 
 def remove(rgb: Image) -> Cutout:
-    """Cut the subject out of an (H, W, 3) picture; raise `NoSubject` if there is none."""
+    """Cut the subject out of an (H, W, 3) image; raise `NoSubject` if there is none."""
     mask, score = _find_subject(fit(rgb, WORK_SIDE))
     alpha = matte(rgb, mask)
     opacity = (alpha * 255 + 0.5).astype(np.uint8)
@@ -40,10 +40,10 @@ def _find_subject(small: Image) -> tuple[Mask, float]:
 def _segment(rgb: Image) -> tuple[Mask, float]:
     """The subject's mask at working size and the confidence in it."""
     if is_blank(rgb):
-        raise NoSubject("no subject was found: the picture is one plain colour")
+        raise NoSubject("no subject was found: the image is one plain colour")
     found = evidence(rgb, PARAMS.foreground)
     cut, _ = grabcut(rgb, seeds(found.probability))
     mask = clean(cut)
     if not mask.any():
-        raise NoSubject("no subject was found in the picture")
+        raise NoSubject("no subject was found in the image")
     return mask, confidence(rgb, mask, found, PARAMS)

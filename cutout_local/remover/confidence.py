@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from cutout_local.remover.colour_cues import lab_bins
 from cutout_local.remover.cues import Evidence
+from cutout_local.remover.image import to_lab
 from cutout_local.remover.params import Params
-from cutout_local.remover.picture import to_lab
 from cutout_local.remover.result import Image, Level, Mask
 
 WEAK_EDGE = 3.0  # Lab units
@@ -42,7 +42,7 @@ def level(score: float, params: Params) -> Level:
 
 
 def _edge_statistics(rgb: Image, mask: Mask) -> dict[str, float]:
-    """Colour steps on the outline against those of the whole picture."""
+    """Colour steps on the outline against those of the whole image."""
     lab = np.asarray(cv2.GaussianBlur(to_lab(rgb), (0, 0), 1.0), np.float32)
     steps = [np.abs(np.diff(lab, axis=axis)).sum(axis=2) for axis in (0, 1)]
     outline = [np.diff(mask, axis=axis) for axis in (0, 1)]

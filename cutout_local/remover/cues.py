@@ -7,8 +7,8 @@ import numpy as np
 
 from cutout_local.remover.background import boundary_connectivity, graph, saliency
 from cutout_local.remover.colour_cues import border_distance, histogram_likelihood, sharpness
+from cutout_local.remover.image import to_lab
 from cutout_local.remover.params import LinearModel
-from cutout_local.remover.picture import to_lab
 from cutout_local.remover.priors import body_prior, centre_prior, faces
 from cutout_local.remover.result import Floats, Image, Mask
 from cutout_local.remover.segmentation import centre_rectangle, grabcut

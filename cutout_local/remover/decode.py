@@ -24,10 +24,10 @@ def decode(data: bytes, max_pixels: int) -> Image:
     is not a whole image in one of `FORMATS`.
     """
     try:
-        with Pillow.open(BytesIO(data), formats=FORMATS) as picture:
-            _check_size(picture, max_pixels)
-            flat = _flatten(ImageOps.exif_transpose(picture))
-            return np.array(_to_srgb(flat, picture.info.get("icc_profile")))
+        with Pillow.open(BytesIO(data), formats=FORMATS) as image:
+            _check_size(image, max_pixels)
+            flat = _flatten(ImageOps.exif_transpose(image))
+            return np.array(_to_srgb(flat, image.info.get("icc_profile")))
     except ImageTooLarge:
         raise
     # Pillow's readers raise what a broken file makes them stumble over: OSError, SyntaxError,
@@ -43,20 +43,20 @@ def encode_png(rgba: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _check_size(picture: Pillow.Image, max_pixels: int) -> None:
-    if picture.width * picture.height > max_pixels:
-        size = f"{picture.width} x {picture.height}"
+def _check_size(image: Pillow.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        size = f"{image.width} x {image.height}"
         raise ImageTooLarge(f"the image has {size} pixels, more than {max_pixels:,}")
 
 
-def _flatten(picture: Pillow.Image) -> Pillow.Image:
-    """Return an RGB or CMYK picture without transparency."""
-    if picture.mode.startswith(("I", "F")):
-        picture = Pillow.fromarray(_to_8_bits(np.asarray(picture, np.float64), picture.mode))
-    if picture.has_transparency_data:
-        white = Pillow.new("RGBA", picture.size, "white")
-        picture = Pillow.alpha_composite(white, picture.convert("RGBA"))
-    return picture if picture.mode == "CMYK" else picture.convert("RGB")
+def _flatten(image: Pillow.Image) -> Pillow.Image:
+    """Return an RGB or CMYK image without transparency."""
+    if image.mode.startswith(("I", "F")):
+        image = Pillow.fromarray(_to_8_bits(np.asarray(image, np.float64), image.mode))
+    if image.has_transparency_data:
+        white = Pillow.new("RGBA", image.size, "white")
+        image = Pillow.alpha_composite(white, image.convert("RGBA"))
+    return image if image.mode == "CMYK" else image.convert("RGB")
 
 
 def _to_8_bits(grey: Floats, mode: str) -> Image:
@@ -66,18 +66,18 @@ def _to_8_bits(grey: Floats, mode: str) -> Image:
     return np.asarray((finite - low) * (255 / max(high - low, 1e-9)), np.uint8)
 
 
-def _to_srgb(picture: Pillow.Image, embedded: bytes | None) -> Pillow.Image:
+def _to_srgb(image: Pillow.Image, embedded: bytes | None) -> Pillow.Image:
     """Convert by the embedded profile, since the PNG carries none; a broken one is ignored."""
     if embedded:
         try:
             profile = ImageCms.ImageCmsProfile(BytesIO(embedded))
-            return _convert(picture, profile)
+            return _convert(image, profile)
         except (OSError, ImageCms.PyCMSError):
             pass
-    return picture.convert("RGB")
+    return image.convert("RGB")
 
 
-def _convert(picture: Pillow.Image, profile: ImageCms.ImageCmsProfile) -> Pillow.Image:
+def _convert(image: Pillow.Image, profile: ImageCms.ImageCmsProfile) -> Pillow.Image:
     srgb = ImageCms.createProfile("sRGB")
-    transform = ImageCms.buildTransform(profile, srgb, picture.mode, "RGB")
-    return transform.apply(picture)
+    transform = ImageCms.buildTransform(profile, srgb, image.mode, "RGB")
+    return transform.apply(image)

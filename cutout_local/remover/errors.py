@@ -9,11 +9,11 @@ RemoverError
 
 
 class RemoverError(Exception):
-    """A picture could not be cut out."""
+    """An image could not be cut out."""
 
 
 class NoSubject(RemoverError):
-    """No subject was found in the picture."""
+    """No subject was found in the image."""
 
 
 class UnreadableImage(RemoverError):

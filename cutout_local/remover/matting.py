@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import cg
 
-from cutout_local.remover.picture import fit
+from cutout_local.remover.image import fit
 from cutout_local.remover.result import Floats, Image, Mask
 
 MATTING_SIDE = 1400
@@ -23,7 +23,7 @@ Indices: TypeAlias = NDArray[np.int32]
 
 
 def matte(rgb: Image, mask: Mask) -> Floats:
-    """Alpha (H, W) in 0..1 at the picture's size from a mask of any size."""
+    """Alpha (H, W) in 0..1 at the image's size from a mask of any size."""
     scaled = fit(rgb, MATTING_SIDE)
     soft = _soften(mask, scaled.shape[1], scaled.shape[0])
     alpha = closed_form_alpha(scaled, trimap(soft > 0.5), soft)
@@ -43,7 +43,7 @@ def _soften(mask: Mask, width: int, height: int) -> Floats:
 
 
 def trimap(mask: Mask) -> Floats:
-    """1 inside, 0 outside, 0.5 in the band along the outline; the picture's edge is none."""
+    """1 inside, 0 outside, 0.5 in the band along the outline; the image's edge is none."""
     radius = _band_radius(mask)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     padded = np.pad(mask, radius, mode="edge").astype(np.uint8)
@@ -63,7 +63,7 @@ def closed_form_alpha(rgb: Image, known: Floats, guess: Floats) -> Floats:
     """Solve for alpha where the trimap `known` is neither 0 nor 1, starting from `guess`.
 
     All are (H, W). Only windows that touch an unknown pixel are looked at; pixels that no
-    3x3 window covers (pictures narrower than that) keep the guess.
+    3x3 window covers (images narrower than that) keep the guess.
     """
     unknown = (known > 0) & (known < 1)
     alpha = np.where(unknown, guess, known).ravel()

@@ -60,7 +60,7 @@ def _chroma(rgb: Image) -> Floats:
 
 
 def _may_be_skin(chroma: Floats, face: Face) -> bool:
-    """Tell whether the inner face has a skin's hue; everything has in a grey picture."""
+    """Tell whether the inner face has a skin's hue; everything has in a grey image."""
     rows = slice(int(face.y + 0.2 * face.height), int(face.y + 0.85 * face.height))
     columns = slice(int(face.x + 0.2 * face.width), int(face.x + 0.8 * face.width))
     inner = chroma[rows, columns].reshape(-1, 2)

@@ -48,7 +48,7 @@ class NoRemover(ServerError):
 
 
 class WorkerDied(ServerError):
-    """A worker process ended in the middle of a picture, twice."""
+    """A worker process ended in the middle of an image, twice."""
 
 
 class Refusal(Exception):
@@ -137,7 +137,7 @@ class ExecutionFailed(TaskFailure):
 
 
 class ServerFailure(TaskFailure):
-    """The fault is the server's, not the picture's."""
+    """The fault is the server's, not the image's."""
 
     code = TaskCode.SERVER
 

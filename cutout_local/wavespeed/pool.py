@@ -19,7 +19,7 @@ CutOut = Callable[[Path, Path], Awaitable[Outcome]]
 
 
 class WorkerPool:
-    """Processes that cut out, each one picture at a time.
+    """Processes that cut out, each one image at a time.
 
     `load` and what it returns run in the workers. Workers start when there is work for them;
     the first is started at once.
@@ -33,12 +33,12 @@ class WorkerPool:
         """Done when the first worker has its engine; carries the error if it has none."""
 
     async def cut_out(self, source: Path, target: Path) -> Outcome:
-        """Raise `TaskFailure`, or `WorkerDied` when a worker ended twice under this picture."""
+        """Raise `TaskFailure`, or `WorkerDied` when a worker ended twice under this image."""
         try:
             return await self._run(source, target)
         except BrokenProcessPool:
-            # One dead worker breaks the whole pool, so this picture may be a bystander.
-            logger.warning("a worker process died; its pictures are tried once more")
+            # One dead worker breaks the whole pool, so this image may be a bystander.
+            logger.warning("a worker process died; its images are tried once more")
         try:
             return await self._run(source, target)
         except BrokenProcessPool as error:
@@ -61,7 +61,7 @@ class WorkerPool:
         )
 
     def close(self) -> None:
-        """End the workers at once, also in the middle of a picture."""
+        """End the workers at once, also in the middle of an image."""
         # `terminate_workers` does this from Python 3.14 on.
         for process in list((self._executor._processes or {}).values()):
             process.terminate()

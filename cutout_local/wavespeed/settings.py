@@ -64,7 +64,7 @@ class Settings(_Frozen):
     """Sizes in bytes, times in seconds unless the type says otherwise.
 
     Attributes:
-        workers: processes that cut out, one picture each at a time.
+        workers: processes that cut out, one image each at a time.
         max_image_pixels: as many as the pipeline's `MaxMegapixels` may allow.
         fetch_link_local: whether images and webhooks may have link-local addresses, those of
             clouds' metadata services included.

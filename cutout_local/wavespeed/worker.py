@@ -1,6 +1,6 @@
 """What runs in a worker process. Only here is the remover, and with it numpy, imported.
 
-The server hands over paths, not pictures: nothing large goes through the pipes between processes.
+The server hands over paths, not images: nothing large goes through the pipes between processes.
 """
 
 import functools
@@ -17,7 +17,7 @@ from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailu
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedCutout:
     """A finished PNG; confidence lies in 0..1, None where the engine gives no score."""
 
     png: bytes
@@ -27,14 +27,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a picture came out; the PNG itself is in the target file."""
+    """How an image came out; the PNG itself is in the target file."""
 
     inference_ms: float
     confidence: float | None
     level: str | None
 
 
-Engine = Callable[[bytes], Picture]
+Engine = Callable[[bytes], EncodedCutout]
 """From the bytes of an image file to the PNG; raises `TaskFailure`."""
 
 LoadEngine = Callable[[], Engine]
@@ -50,14 +50,14 @@ def remover_engine(name: str, max_pixels: int) -> Engine:
     except remover.RemoverUnavailable as error:
         raise ServerFailure(str(error)) from error
 
-    def cut_out(data: bytes) -> Picture:
+    def cut_out(data: bytes) -> EncodedCutout:
         try:
             cutout = remove(remover.decode(data, max_pixels))
         except (remover.UnreadableImage, remover.ImageTooLarge) as error:
             raise BadMedia(str(error)) from error
         except remover.RemoverError as error:
             raise ExecutionFailed(str(error)) from error
-        return Picture(remover.encode_png(cutout.rgba), cutout.confidence, cutout.level)
+        return EncodedCutout(remover.encode_png(cutout.rgba), cutout.confidence, cutout.level)
 
     return cut_out
 
@@ -83,7 +83,7 @@ def engine(load: LoadEngine) -> Engine:
 
 
 def warm(load: LoadEngine) -> None:
-    """Load the engine before the first picture comes."""
+    """Load the engine before the first image comes."""
     engine(load)
 
 
@@ -91,7 +91,7 @@ def cut_out(load: LoadEngine, source: Path, target: Path) -> Outcome:
     """Write the cutout of the image file `source` to `target`; raise `TaskFailure`."""
     run = engine(load)
     began = time.perf_counter()
-    picture = run(source.read_bytes())
+    cutout = run(source.read_bytes())
     inference_ms = (time.perf_counter() - began) * 1_000
-    target.write_bytes(picture.png)
-    return Outcome(inference_ms, picture.confidence, picture.level)
+    target.write_bytes(cutout.png)
+    return Outcome(inference_ms, cutout.confidence, cutout.level)

@@ -160,7 +160,7 @@ class Audit:
         task = self.evidence.task(planned)
         return task is not None and task.status in (Status.COMPLETED, Status.FAILED)
 
-    # ------------------------------------------------------------ the right picture under each key
+    # ------------------------------------------------------------ the right image under each key
 
     def _check_image(self, revisions: list[Planned]) -> None:
         tasks = {p.number: task for p in revisions if (task := self.evidence.task(p))}
@@ -168,7 +168,7 @@ class Audit:
         png = self.evidence.pngs.get(f"{revisions[0].key}.png")
         if png is None:
             return
-        # A task whose execution was aborted may have saved its picture first.
+        # A task whose execution was aborted may have saved its image first.
         allowed = {n for n in tasks if n >= max(done, default=0) and (n in done or not done)}
         newest = revisions[-1] if not done else next(p for p in revisions if p.number == max(done))
         if png.number not in allowed:

@@ -99,7 +99,7 @@ def _good(make: Callable[[int], bytes], key: str = "{name}.jpg", **metadata: str
 PHOTO = _good(_jpeg)
 
 KINDS: dict[str, Kind] = {
-    # pictures, however odd
+    # images, however odd
     "PNG named .jpg": _good(_png),
     "JPEG without a suffix": _good(_jpeg, "{name}"),
     "animated GIF": _good(lambda n: _animated(n, "GIF"), "{name}.gif"),
@@ -117,11 +117,11 @@ KINDS: dict[str, Kind] = {
     "key of signs": _good(_jpeg, "a+b%20c&d=e;f/..x/'\" \\{name}\n.jpg"),
     "asks for a sync answer": _good(_jpeg, sync="true"),
     "asks for base64": _good(_jpeg, base64="true"),
-    # no pictures, or too much of one
+    # no images, or too much of one
     "zero bytes": _rejected(b""),
     "one byte": _rejected(b"\xff"),
     "folder": _rejected(b"", "{name}/"),
-    "text": _rejected(b"This is not a picture.\n" * 50),
+    "text": _rejected(b"This is not an image.\n" * 50),
     "text that starts with BM": _rejected(b"BMW and other cars. " * 50),
     "SVG": _rejected(
         b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "{name}.svg"
@@ -148,7 +148,7 @@ KINDS: dict[str, Kind] = {
     ),
     "asks for nonsense": Kind(Expected.REJECTED, _jpeg, metadata={"cutout-sync": "perhaps"}),
     "asks for another model": Kind(Expected.REJECTED, _jpeg, metadata={"cutout-model": "a/b"}),
-    # pictures to look at, not to read
+    # images to look at, not to read
     "JPEG cut in its body": Kind(Expected.UNREADABLE, lambda n: _jpeg(n)[:-200]),
     "PNG cut in its body": Kind(Expected.UNREADABLE, lambda n: _png(n)[:-60], "{name}.png"),
     "deleted at once": Kind(Expected.DELETED, _jpeg),

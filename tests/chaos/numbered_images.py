@@ -1,5 +1,5 @@
-"""Pictures that carry a number, so that a result can be matched with its very upload; and an engine
-that keeps the number, quick enough for hundreds of pictures.
+"""Images that carry a number, so that a result can be matched with its very upload; and an engine
+that keeps the number, quick enough for hundreds of images.
 """
 
 import io
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cutout_local.wavespeed.errors import BadMedia
-from cutout_local.wavespeed.worker import Engine, Picture
+from cutout_local.wavespeed.worker import EncodedCutout, Engine
 
 _BITS = 24
 _COLUMNS, _ROWS = 8, 6  # cells: the number's bits, and their complement to tell damage
@@ -16,7 +16,7 @@ _CELL = 8
 
 
 def numbered(number: int) -> Image.Image:
-    """A picture of black and white cells that stand for a number of up to 24 bits."""
+    """An image of black and white cells that stand for a number of up to 24 bits."""
     value = number << _BITS | ~number & (1 << _BITS) - 1
     bits = [value >> place & 1 for place in range(2 * _BITS)]
     cells = np.array(bits, np.uint8).reshape(_ROWS, _COLUMNS) * 255
@@ -24,7 +24,7 @@ def numbered(number: int) -> Image.Image:
 
 
 def number_in(file: bytes) -> int | None:
-    """The number that a picture file carries; None if it carries none."""
+    """The number that an image file carries; None if it carries none."""
     try:
         grey = np.asarray(Image.open(io.BytesIO(file)).convert("RGB").convert("L"))
     except (UnidentifiedImageError, OSError):
@@ -42,14 +42,14 @@ def keep_colours() -> Engine:
     return _cut_margin
 
 
-def _cut_margin(data: bytes) -> Picture:
+def _cut_margin(data: bytes) -> EncodedCutout:
     try:
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        image = Image.open(io.BytesIO(data)).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
         raise BadMedia("the image cannot be read") from error
-    alpha = Image.new("L", picture.size)
-    alpha.paste(255, (1, 1, picture.width - 1, picture.height - 1))
-    picture.putalpha(alpha)
+    alpha = Image.new("L", image.size)
+    alpha.paste(255, (1, 1, image.width - 1, image.height - 1))
+    image.putalpha(alpha)
     file = io.BytesIO()
-    picture.save(file, "PNG")
-    return Picture(file.getvalue(), confidence=1, level="high")
+    image.save(file, "PNG")
+    return EncodedCutout(file.getvalue(), confidence=1, level="high")

@@ -204,5 +204,5 @@ def test_a_number_survives_the_engine_and_damage_is_noticed() -> None:
     png = keep_colours()(replace(OLDER, number=0xABCDE).body).png
 
     assert number_in(png) == 0xABCDE
-    assert number_in(b"no picture") is None
+    assert number_in(b"no image") is None
     assert number_in(Planned("d", number=1, kind="bomb of 30 megapixels").body) is None

@@ -52,9 +52,9 @@ def test_a_photo_goes_all_the_way_through_the_real_remover() -> None:
         assert data["status"] == "completed", data["error"]
         assert data["timings"]["inference"] > 0
         answer = httpx.get(data["outputs"][0])
-        with Image.open(BytesIO(answer.content)) as picture:
-            assert (picture.format, picture.mode, picture.size) == ("PNG", "RGBA", (300, 200))
-            assert picture.getchannel("A").getextrema() == (0, 255)
+        with Image.open(BytesIO(answer.content)) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (300, 200))
+            assert image.getchannel("A").getextrema() == (0, 255)
         assert 0 < float(answer.headers["x-cutout-confidence"]) <= 1
         failures = [engines.make_blank(), b"no image", engines.make_image((400, 300))]
         ends = [running.run(running.upload(failure)) for failure in failures]
@@ -90,7 +90,7 @@ def test_an_application_that_cannot_start_is_an_error_and_leaves_nothing_behind(
     assert [thread for thread in threading.enumerate() if thread not in threads] == []
 
 
-def test_stopping_in_the_middle_of_a_picture_leaves_nothing_behind(
+def test_stopping_in_the_middle_of_an_image_leaves_nothing_behind(
     switchboard: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -153,12 +153,12 @@ if __name__ == "__main__":
 """
 
 
-def test_a_picture_is_tried_again_when_its_worker_dies(tmp_path: Path) -> None:
+def test_an_image_is_tried_again_when_its_worker_dies(tmp_path: Path) -> None:
     with serve(partial(engines.dies_once, tmp_path / "died")) as running:
         assert running.run(running.upload(engines.make_image()))["status"] == "completed"
 
 
-def test_a_picture_that_kills_its_workers_fails_and_the_server_goes_on() -> None:
+def test_an_image_that_kills_its_workers_fails_and_the_server_goes_on() -> None:
     with serve(engines.dies_of_blanks) as running:
         data = running.run(running.upload(engines.make_blank()))
         assert (data["status"], data["code"]) == ("failed", 5000)

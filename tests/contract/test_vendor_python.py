@@ -25,8 +25,8 @@ def impatient_server() -> Iterator[Running]:
 
 
 def mode(url: str) -> str:
-    with Image.open(BytesIO(httpx.get(url).content)) as picture:
-        return picture.mode
+    with Image.open(BytesIO(httpx.get(url).content)) as image:
+        return image.mode
 
 
 def test_run_polls_until_the_output_is_there(client: wavespeed.Client, image_url: str) -> None:

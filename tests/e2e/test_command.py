@@ -49,7 +49,7 @@ def test_photos_and_folders_come_out_as_pngs(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "one.jpg").write_bytes(photo())
     (folder.parent / "two.png").write_bytes(photo(format="PNG"))
-    (folder.parent / "notes.txt").write_text("not a picture")
+    (folder.parent / "notes.txt").write_text("not an image")
     single = tmp_path / "my photo.jpg"
     single.write_bytes(photo())
     (tmp_path / "bad.jpg").write_bytes(b"%PDF-1.7")
@@ -62,8 +62,8 @@ def test_photos_and_folders_come_out_as_pngs(tmp_path: Path) -> None:
     out = tmp_path / "out"
     saved = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
     assert saved == {"more/one.png", "two.png", "my photo.png"}
-    with Image.open(out / "my photo.png") as picture:
-        assert picture.mode == "RGBA"
+    with Image.open(out / "my photo.png") as image:
+        assert image.mode == "RGBA"
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert sum(line.startswith("done ") and "confidence" in line for line in lines) == 3

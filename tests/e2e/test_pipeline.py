@@ -41,9 +41,9 @@ def test_every_key_leads_to_a_png_under_the_mirrored_key(stack: StackClient) -> 
     for upload in uploads:
         task = stack.ended(upload)
         assert (task.status, task.reason) == (Status.COMPLETED, None)
-        picture = stack.image(f"{upload.key}.png")
-        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGBA", (160, 120))
-        alpha = picture.getchannel("A")
+        image = stack.image(f"{upload.key}.png")
+        assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (160, 120))
+        alpha = image.getchannel("A")
         assert alpha.getpixel((80, 60)) == 255
         assert alpha.getpixel((2, 2)) == 0
         assert len(stack.billed(upload.key)) == 1
@@ -103,12 +103,12 @@ def test_a_multipart_upload_is_one_task(stack: StackClient, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"%PDF-1.7 is not a picture", "unsupported_format"),
+        (b"%PDF-1.7 is not an image", "unsupported_format"),
         (b"", "unsupported_format"),
         (photo(2000, 1001), "too_many_pixels"),
     ],
 )
-def test_what_is_no_picture_is_rejected_and_costs_nothing(
+def test_what_is_no_image_is_rejected_and_costs_nothing(
     stack: StackClient, body: bytes, code: str
 ) -> None:
     upload = stack.upload(body, f"bad/{code}/{len(body)}.jpg")
@@ -119,7 +119,7 @@ def test_what_is_no_picture_is_rejected_and_costs_nothing(
     assert stack.billed(upload.key) == []
 
 
-def test_a_picture_without_a_subject_fails_with_the_vendors_words(stack: StackClient) -> None:
+def test_an_image_without_a_subject_fails_with_the_vendors_words(stack: StackClient) -> None:
     blank = encode(Image.new("RGB", (64, 64), "white"), "PNG")
     upload = stack.upload(blank, "blank.png")
 
@@ -184,8 +184,8 @@ def test_a_message_that_nobody_understands_ends_in_the_dead_letter_queue(
 
 
 def test_the_plain_aws_cli_works_against_the_stack(stack: StackClient, tmp_path: Path) -> None:
-    picture = tmp_path / "photo.jpg"
-    picture.write_bytes(photo())
+    image = tmp_path / "photo.jpg"
+    image.write_bytes(photo())
 
     def aws(*arguments: str) -> Any:
         command = [sys.executable, "-m", "awscli", *arguments]
@@ -194,7 +194,7 @@ def test_the_plain_aws_cli_works_against_the_stack(stack: StackClient, tmp_path:
         return json.loads(done.stdout or b"null")
 
     bucket, machine = stack.env["INPUT_BUCKET"], stack.env["STATE_MACHINE_ARN"]
-    aws("s3", "cp", "--only-show-errors", str(picture), f"s3://{bucket}/cli/a b.jpg")
+    aws("s3", "cp", "--only-show-errors", str(image), f"s3://{bucket}/cli/a b.jpg")
     wait_for(lambda: "cli/a b.jpg.png" in stack.output_keys())
 
     assert aws("stepfunctions", "list-executions", "--state-machine-arn", machine)["executions"]

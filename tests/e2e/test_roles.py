@@ -110,7 +110,7 @@ def go_through_everything(stack: StackClient) -> None:
     stack.ask_for_fault("task-slow", "tagged.jpg", seconds=5)
     completed = stack.ended(stack.upload(photo(), "tagged.jpg", Tagging="a=b"))
     assert completed.status is Status.COMPLETED
-    rejected = stack.upload(b"no picture", "bad.jpg")
+    rejected = stack.upload(b"no image", "bad.jpg")
     stack.ask_for_fault("submit-accepted-dropped", "lost.jpg")
     settled = stack.upload(photo(161), "lost.jpg")
     stack.reached(settled, Status.COMPLETED)

@@ -27,7 +27,7 @@ def test_a_callback_wakes_the_wait_loop_for_its_only_poll(stack: StackClient) ->
 @pytest.mark.parametrize(
     "fault", ["webhook-lost", "webhook-late", "webhook-twice", "webhook-forged"]
 )
-def test_whatever_becomes_of_a_callback_the_picture_comes(stack: StackClient, fault: str) -> None:
+def test_whatever_becomes_of_a_callback_the_image_comes(stack: StackClient, fault: str) -> None:
     key = f"{fault}.jpg"
     stack.ask_for_fault(fault, key, seconds=15)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailure
-from cutout_local.wavespeed.worker import Engine, Picture
+from cutout_local.wavespeed.worker import EncodedCutout, Engine
 
 
 def make_image(size: tuple[int, int] = (64, 48)) -> bytes:
     """An oval on a plain background, as JPEG."""
-    picture = Image.new("RGB", size, "skyblue")
-    ImageDraw.Draw(picture).ellipse((8, 8, size[0] - 8, size[1] - 8), "firebrick")
-    return _jpeg(picture)
+    image = Image.new("RGB", size, "skyblue")
+    ImageDraw.Draw(image).ellipse((8, 8, size[0] - 8, size[1] - 8), "firebrick")
+    return _jpeg(image)
 
 
 def make_blank() -> bytes:
@@ -23,9 +23,9 @@ def make_blank() -> bytes:
     return _jpeg(Image.new("RGB", (64, 48), "white"))
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "JPEG")
+    image.save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -34,25 +34,25 @@ def oval() -> Engine:
     return _cut_oval
 
 
-def _cut_oval(data: bytes) -> Picture:
+def _cut_oval(data: bytes) -> EncodedCutout:
     try:
-        picture = Image.open(BytesIO(data)).convert("RGB")
+        image = Image.open(BytesIO(data)).convert("RGB")
     except OSError as error:
         raise BadMedia("the image cannot be read") from error
-    if picture.getcolors(1) is not None:
+    if image.getcolors(1) is not None:
         raise ExecutionFailed("no subject was found")
-    mask = Image.new("L", picture.size)
-    ImageDraw.Draw(mask).ellipse((8, 8, picture.width - 8, picture.height - 8), 255)
-    picture.putalpha(mask)
+    mask = Image.new("L", image.size)
+    ImageDraw.Draw(mask).ellipse((8, 8, image.width - 8, image.height - 8), 255)
+    image.putalpha(mask)
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return Picture(buffer.getvalue(), confidence=0.5, level="low")
+    image.save(buffer, "PNG")
+    return EncodedCutout(buffer.getvalue(), confidence=0.5, level="low")
 
 
 def calls(port: int) -> Engine:
-    """Connect to the test for each picture, and hold the line until the process ends."""
+    """Connect to the test for each image, and hold the line until the process ends."""
 
-    def cut_out(_: bytes) -> Picture:
+    def cut_out(_: bytes) -> EncodedCutout:
         with socket.create_connection(("127.0.0.1", port)) as line:
             line.recv(1)
         raise AssertionError("the test hung up")
@@ -61,9 +61,9 @@ def calls(port: int) -> Engine:
 
 
 def dies_once(marker: Path) -> Engine:
-    """The first worker that gets a picture dies; `marker` tells the others."""
+    """The first worker that gets an image dies; `marker` tells the others."""
 
-    def cut_out(data: bytes) -> Picture:
+    def cut_out(data: bytes) -> EncodedCutout:
         if not marker.exists():
             marker.touch()
             os._exit(1)
@@ -73,9 +73,9 @@ def dies_once(marker: Path) -> Engine:
 
 
 def dies_of_blanks() -> Engine:
-    """Every worker that gets a blank picture dies."""
+    """Every worker that gets a blank image dies."""
 
-    def cut_out(data: bytes) -> Picture:
+    def cut_out(data: bytes) -> EncodedCutout:
         try:
             return _cut_oval(data)
         except ExecutionFailed:

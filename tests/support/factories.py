@@ -6,8 +6,8 @@ from typing import Any
 from cutout.domain.tasks import Task, new_task
 from cutout.domain.uploads import Upload
 
-INPUT = "pictures-in"
-OUTPUT = "pictures-out"
+INPUT = "images-in"
+OUTPUT = "images-out"
 MODEL = "wavespeed-ai/image-background-remover"
 NOON = datetime(2026, 9, 14, 12, tzinfo=UTC)
 

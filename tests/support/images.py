@@ -1,4 +1,4 @@
-"""Pictures made for a test: noise, so that they are as large as their pixels ask for."""
+"""Images made for a test: noise, so that they are as large as their pixels ask for."""
 
 import base64
 import io
@@ -11,16 +11,16 @@ from PIL import Image
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """A picture of random pixels, the same ones each time."""
+    """An image of random pixels, the same ones each time."""
     values = np.random.default_rng(1).integers(0, 256, (height, width, 4), dtype=np.uint8)
-    picture = Image.fromarray(values)
-    return picture.convert(mode) if mode.endswith("A") else picture.convert("RGB").convert(mode)
+    image = Image.fromarray(values)
+    return image.convert(mode) if mode.endswith("A") else image.convert("RGB").convert(mode)
 
 
-def encode(picture: Image.Image, format: str, **options: object) -> bytes:  # noqa: A002 (Pillow's)
-    """The picture as a file."""
+def encode(image: Image.Image, format: str, **options: object) -> bytes:  # noqa: A002 (Pillow's)
+    """The image as a file."""
     file = io.BytesIO()
-    picture.save(file, format, **options)
+    image.save(file, format, **options)
     return file.getvalue()
 
 
@@ -66,7 +66,7 @@ FORMATS: dict[str, Maker] = {
     "BMP": bmp,
     "TIFF": tiff,
 }
-"""How to make a picture of each format that the vendor takes, by the name Cutout gives it."""
+"""How to make an image of each format that the vendor takes, by the name Cutout gives it."""
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -49,7 +49,7 @@ class Png:
         return replace(made, **more)
 
     def with_alpha(self, alpha: int) -> Self:
-        """The same picture, equally transparent everywhere."""
+        """The same image, equally transparent everywhere."""
         samples = self.samples.copy()
         samples[:, :, -1] = alpha
         return replace(self, samples=samples)

@@ -27,9 +27,9 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
 
 
 def opened(data: bytes) -> Image.Image:
-    picture = Image.open(BytesIO(data))
-    picture.load()
-    return picture
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
 
 
 # ------------------------------------------------------------------ what is converted
@@ -56,12 +56,12 @@ def test_heic_and_avif_are_known_by_their_brands(data: bytes, convertible: bool)
 def test_a_heic_becomes_an_upright_jpeg() -> None:
     data, media_type = upright(HEIC, ENOUGH)
 
-    picture = opened(data)
-    assert (picture.format, media_type, picture.size) == ("JPEG", "image/jpeg", (48, 64))
-    top, bottom = np.asarray(picture)[[5, -5], 24]
+    image = opened(data)
+    assert (image.format, media_type, image.size) == ("JPEG", "image/jpeg", (48, 64))
+    top, bottom = np.asarray(image)[[5, -5], 24]
     assert top[0] > 150 > bottom[0]  # red on top
     assert bottom[1] > 100 > top[1]  # green below
-    assert picture.getexif() == {}
+    assert image.getexif() == {}
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -93,10 +93,10 @@ def test_transparency_is_kept_in_a_png() -> None:
 
     data, media_type = upright(encode(Image.fromarray(pixels), "AVIF", icc_profile=PROFILE), ENOUGH)
 
-    picture = opened(data)
-    assert (picture.format, picture.mode, media_type) == ("PNG", "RGBA", "image/png")
-    assert np.asarray(picture)[[0, -1], 0, 3].tolist() == [0, 255]
-    assert picture.info["icc_profile"] == PROFILE
+    image = opened(data)
+    assert (image.format, image.mode, media_type) == ("PNG", "RGBA", "image/png")
+    assert np.asarray(image)[[0, -1], 0, 3].tolist() == [0, 255]
+    assert image.info["icc_profile"] == PROFILE
 
 
 def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

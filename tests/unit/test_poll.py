@@ -70,16 +70,16 @@ def test_a_running_prediction_is_waited_for_ever_longer(world: World, task: Task
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix: str) -> None:
-    picture = png(400, 300)
-    assert len(picture) > BLOCK_BYTES
-    output = prefix + base64.b64encode(picture).decode()
+    image = png(400, 300)
+    assert len(image) > BLOCK_BYTES
+    output = prefix + base64.b64encode(image).decode()
     world.answers = [answer(id="p1", status="completed", outputs=[output])]
 
     result = world.poller().poll(task.task_id)
 
     assert result.status is Status.COMPLETED
     saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
-    assert hashlib.sha256(saved).digest() == hashlib.sha256(picture).digest()
+    assert hashlib.sha256(saved).digest() == hashlib.sha256(image).digest()
     (request,) = world.requests
     assert request.url.path == "/api/v3/predictions/p1/result"
 
@@ -158,9 +158,9 @@ def test_a_status_that_is_no_end_is_waited_for(world: World, task: Task, status:
     assert world.poller().poll(task.task_id).status is Status.PROCESSING
 
 
-def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: Task) -> None:
-    picture = png(40, 30)
-    world.answers = [completed(), download(picture)]
+def test_a_finished_image_is_saved_under_the_mirrored_key(world: World, task: Task) -> None:
+    image = png(40, 30)
+    world.answers = [completed(), download(image)]
 
     result = world.poller().poll(task.task_id)
 
@@ -171,7 +171,7 @@ def test_a_finished_picture_is_saved_under_the_mirrored_key(world: World, task: 
         "await_callback": False,
     }
     saved = world.s3.get_object(Bucket="cutouts", Key="a b/ü+%.jpg.png")
-    assert hashlib.sha256(saved["Body"].read()).digest() == hashlib.sha256(picture).digest()
+    assert hashlib.sha256(saved["Body"].read()).digest() == hashlib.sha256(image).digest()
     assert saved["ContentType"] == "image/png"
     ended = world.ledger.get(task.task_id)
     assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
@@ -202,7 +202,7 @@ def test_how_sure_the_remover_was_is_in_the_ledger_and_on_the_output(
     assert saved["Metadata"]["cutout-confidence"] == "medium"
 
 
-def test_a_paid_picture_is_saved_although_the_bucket_refuses_its_tags(
+def test_a_paid_image_is_saved_although_the_bucket_refuses_its_tags(
     world: World, task: Task, caplog: pytest.LogCaptureFixture
 ) -> None:
     team: Any = {"TagSet": [{"Key": "team", "Value": "a"}]}
@@ -218,14 +218,14 @@ def test_a_paid_picture_is_saved_although_the_bucket_refuses_its_tags(
             )
 
     world.s3.meta.events.register("provide-client-params.s3.PutObject", refuse_tags)
-    picture = png(40, 30)
-    world.answers = [completed(), download(picture), download(picture)]
+    image = png(40, 30)
+    world.answers = [completed(), download(image), download(image)]
 
     assert world.poller().poll(task.task_id).status is Status.COMPLETED
 
     assert refused_puts == [task.output_key]
     saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)
-    assert saved["Body"].read() == picture
+    assert saved["Body"].read() == image
     assert "TagCount" not in saved
     assert "saved without the metadata and tags of its source" in caplog.text
     assert [event["detail-type"] for event in world.published()] == ["Cutout Completed"]
@@ -269,7 +269,7 @@ def test_a_poll_after_the_end_changes_nothing(world: World, task: Task) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "timeout", "deleted"])
-def test_a_prediction_that_ended_without_a_picture_fails(
+def test_a_prediction_that_ended_without_an_image_fails(
     world: World, task: Task, status: str
 ) -> None:
     world.answers = [answer(id="p1", status=status, error={"message": "no subject"})]
@@ -461,9 +461,9 @@ def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
 
 
 def whole(alpha: int) -> bytes:
-    picture = noise(40, 30, "RGBA")
-    picture.putalpha(alpha)
-    return encode(picture, "PNG")
+    image = noise(40, 30, "RGBA")
+    image.putalpha(alpha)
+    return encode(image, "PNG")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def upload(world: World) -> Upload:
 
 
 def failed(world: World, upload: Upload, reply: httpx.Response | None = None) -> Task:
-    """A task that the vendor took and that ended without a picture."""
+    """A task that the vendor took and that ended without an image."""
     world.answers = [reply or accepted("p1")]
     world.submitter().submit(upload)
     task = world.task(upload)

@@ -22,7 +22,7 @@ SUBMIT = (
     | {
         "UPLOAD_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/uploads",
         "EVENT_BUS": "default",
-        "OUTPUT_BUCKET": "pictures-out",
+        "OUTPUT_BUCKET": "images-out",
         "OUTPUT_PREFIX": "",
         "OUTPUT_NAMING": "append",
         "MODEL_ID": "wavespeed-ai/image-background-remover",

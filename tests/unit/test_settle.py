@@ -238,7 +238,7 @@ def test_while_another_may_own_it_too_nobody_gets_it(
 def test_one_that_a_person_had_sent_again_may_still_own_it(
     world: World, submitter: Submitter
 ) -> None:
-    """Its first submit's prediction is nobody's, and must not become the other's picture."""
+    """Its first submit's prediction is nobody's, and must not become the other's image."""
     first, second = lost(world, submitter), lost(world, submitter, "second.jpg")
     world.answers = [accepted("p9")]
     world.retrier().retry(second.task_id, pay_again=True)

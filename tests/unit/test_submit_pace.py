@@ -19,7 +19,7 @@ PRICE = answer(price=0.01)
 
 
 def paced(world: World, **settings: Any) -> Submitter:
-    """Two pictures a minute."""
+    """Two images a minute."""
     return world.submitter(**{"images_per_minute": 2} | settings)
 
 

@@ -48,7 +48,7 @@ def posts(world: World) -> list[httpx.Request]:
 
 
 def body_of(request: httpx.Request) -> dict[str, Any]:
-    """What a submit asks for beside the picture."""
+    """What a submit asks for beside the image."""
     body: dict[str, Any] = json.loads(request.content)
     assert body.pop("image").startswith("https://")
     return body
@@ -445,7 +445,7 @@ def test_between_the_answer_and_its_place_in_the_ledger_nothing_can_fail(
     world.answers = [answer(price=0.01), answered]
     submitted(world, upload, images_per_minute=10, daily_budget=1)
 
-    # A prediction is claimed first, else the task might get another one's picture.
+    # A prediction is claimed first, else the task might get another one's image.
     written = [call for call in calls if "#prediction#" not in str(call)]
     assert written[0] == ("UpdateItem", {"task_id": {"S": upload.task_id}})
     assert calls.index(written[0]) <= 1

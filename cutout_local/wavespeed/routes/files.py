@@ -179,8 +179,8 @@ def _without_alpha(path: Path) -> bytes:
     from PIL import Image
 
     buffer = BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "PNG")
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 

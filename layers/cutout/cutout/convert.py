@@ -56,9 +56,9 @@ def upright(data: bytes, max_megapixels: int) -> tuple[bytes, str]:
     pixel is decoded, and `UnsupportedFormat`.
     """
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as picture:
-            check_pixels(ImageHeader(str(picture.format), *picture.size), max_megapixels)
-            return _encoded(ImageOps.exif_transpose(picture), picture.info.get("icc_profile"))
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            check_pixels(ImageHeader(str(image.format), *image.size), max_megapixels)
+            return _encoded(ImageOps.exif_transpose(image), image.info.get("icc_profile"))
     except CutoutError:
         raise
     except Exception as error:  # decoders raise what a broken file makes them stumble over
@@ -67,10 +67,10 @@ def upright(data: bytes, max_megapixels: int) -> tuple[bytes, str]:
         ) from error
 
 
-def _encoded(picture: Image.Image, profile: bytes | None) -> tuple[bytes, str]:
+def _encoded(image: Image.Image, profile: bytes | None) -> tuple[bytes, str]:
     file = BytesIO()
-    if picture.has_transparency_data:
-        picture.convert("RGBA").save(file, "PNG", compress_level=1, icc_profile=profile)
+    if image.has_transparency_data:
+        image.convert("RGBA").save(file, "PNG", compress_level=1, icc_profile=profile)
         return file.getvalue(), "image/png"
-    picture.convert("RGB").save(file, "JPEG", quality=_QUALITY, subsampling=0, icc_profile=profile)
+    image.convert("RGB").save(file, "JPEG", quality=_QUALITY, subsampling=0, icc_profile=profile)
     return file.getvalue(), "image/jpeg"

@@ -26,7 +26,7 @@ from cutout.domain.images import identify
 from cutout.domain.png import PngCheck
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
-from tests.support import images as pictures
+from tests.support import images
 from tests.support.factories import INPUT, OUTPUT, make_task, make_upload
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 MODEL = "wavespeed-ai/image-background-remover"
 KEY = "up/a+b%20c ü 🐈.jpg"
-PNG = pictures.png()
+PNG = images.png()
 # Noise does not compress: this is more than one part, and not a whole number of parts.
-LARGE_PNG = pictures.png(1600, 1600)
+LARGE_PNG = images.png(1600, 1600)
 PLENTY = 100_000_000
 
 
@@ -80,12 +80,12 @@ def put_without_version(s3: "S3Client", body: bytes, **options: Any) -> Upload:
 # ------------------------------------------------------------------ open
 
 
-@pytest.mark.parametrize("name", pictures.FORMATS)
-def test_a_picture_is_read_as_from_a_file(s3: "S3Client", storage: Storage, name: str) -> None:
-    picture = pictures.FORMATS[name](300, 200)
+@pytest.mark.parametrize("name", images.FORMATS)
+def test_an_image_is_read_as_from_a_file(s3: "S3Client", storage: Storage, name: str) -> None:
+    image = images.FORMATS[name](300, 200)
     with (
-        Image.open(io.BytesIO(picture)) as here,
-        Image.open(storage.open(put(s3, picture))) as there,
+        Image.open(io.BytesIO(image)) as here,
+        Image.open(storage.open(put(s3, image))) as there,
     ):
         assert there.format == here.format
         assert there.tobytes() == here.tobytes()
@@ -103,8 +103,8 @@ def test_any_place_can_be_read(s3: "S3Client", storage: Storage) -> None:
     assert there.read() == data
 
 
-def test_a_header_is_found_without_fetching_the_picture(s3: "S3Client", storage: Storage) -> None:
-    upload = put(s3, pictures.tiff(1000, 1000))
+def test_a_header_is_found_without_fetching_the_image(s3: "S3Client", storage: Storage) -> None:
+    upload = put(s3, images.tiff(1000, 1000))
     fetched: list[int] = []
     s3.meta.events.register(
         "after-call.s3.GetObject", lambda parsed, **_: fetched.append(parsed["ContentLength"])
@@ -374,19 +374,19 @@ def test_a_png_is_saved_without_what_may_not_be_read(
     assert f"saved without the {what} of its source" in caplog.text
 
 
-@pytest.mark.parametrize("picture", [PNG, LARGE_PNG], ids=["small", "large"])
+@pytest.mark.parametrize("image", [PNG, LARGE_PNG], ids=["small", "large"])
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidTag", "MetadataTooLarge"])
 def test_what_s3_refuses_with_the_sources_metadata_and_tags_it_may_take_without(
-    s3: "S3Client", storage: Storage, picture: bytes, code: str
+    s3: "S3Client", storage: Storage, image: bytes, code: str
 ) -> None:
     task = make_task(put(s3, b"source", Metadata={"author": "Ada"}, Tagging="team=a"))
     for call in ("PutObject", "CreateMultipartUpload"):
         s3.meta.events.register(f"provide-client-params.s3.{call}", refusing_tags(code))
     with pytest.raises(MetadataRefused, match=f"failed to save the output of task {task.task_id}"):
-        save(storage, task, in_blocks(picture))
+        save(storage, task, in_blocks(image))
     assert "Contents" not in s3.list_objects_v2(Bucket=OUTPUT)
-    save(storage, task, in_blocks(picture), carry_over=False)
-    assert saved(s3, task) == picture
+    save(storage, task, in_blocks(image), carry_over=False)
+    assert saved(s3, task) == image
     metadata = s3.head_object(Bucket=OUTPUT, Key=task.output_key)["Metadata"]
     assert (metadata["cutout-task-id"], "author" in metadata) == (task.task_id, False)
 
@@ -476,26 +476,26 @@ def broken_download(data: bytes) -> Iterator[bytes]:
     raise OutputUnavailable("the connection was reset")
 
 
-@pytest.mark.parametrize("picture", [PNG, LARGE_PNG], ids=["small", "large"])
-@pytest.mark.parametrize("before", [None, b"an older picture"], ids=["new", "replaced"])
+@pytest.mark.parametrize("image", [PNG, LARGE_PNG], ids=["small", "large"])
+@pytest.mark.parametrize("before", [None, b"an older image"], ids=["new", "replaced"])
 @pytest.mark.parametrize("fault", ["truncated", "damaged", "trailing", "opaque", "large", "broken"])
 def test_a_bad_output_changes_nothing(
-    s3: "S3Client", storage: Storage, picture: bytes, before: bytes | None, fault: str
+    s3: "S3Client", storage: Storage, image: bytes, before: bytes | None, fault: str
 ) -> None:
     task = make_task(put(s3, b"source"))
     if before:
         s3.put_object(Bucket=OUTPUT, Key=task.output_key, Body=before)
-    damaged = bytearray(picture)
+    damaged = bytearray(image)
     damaged[-20] ^= 1
     blocks = {
-        "truncated": in_blocks(picture[:-1]),
+        "truncated": in_blocks(image[:-1]),
         "damaged": in_blocks(bytes(damaged)),
-        "trailing": in_blocks(picture + b"\n"),
-        "opaque": in_blocks(opaque(picture)),
-        "large": in_blocks(picture),
-        "broken": broken_download(picture[:-5]),
+        "trailing": in_blocks(image + b"\n"),
+        "opaque": in_blocks(opaque(image)),
+        "large": in_blocks(image),
+        "broken": broken_download(image[:-5]),
     }[fault]
-    limit = len(picture) - 1 if fault == "large" else PLENTY
+    limit = len(image) - 1 if fault == "large" else PLENTY
     with pytest.raises(OutputUnavailable if fault == "broken" else BadOutput):
         save(storage, task, blocks, limit)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=OUTPUT)
@@ -505,12 +505,12 @@ def test_a_bad_output_changes_nothing(
         assert saved(s3, task) == before
 
 
-OPAQUE = {PNG: pictures.png(alpha=False), LARGE_PNG: pictures.png(1800, 1800, alpha=False)}
+OPAQUE = {PNG: images.png(alpha=False), LARGE_PNG: images.png(1800, 1800, alpha=False)}
 
 
-def opaque(picture: bytes) -> bytes:
-    """A picture without transparency that goes to S3 in as many requests."""
-    return OPAQUE[picture]
+def opaque(image: bytes) -> bytes:
+    """An image without transparency that goes to S3 in as many requests."""
+    return OPAQUE[image]
 
 
 @pytest.mark.parametrize("call", ["HeadObject", "GetObjectTagging", "PutObject"])

@@ -14,9 +14,9 @@ from cutout.domain.errors import (
     UploadTooLarge,
 )
 from cutout.domain.images import ImageHeader, check_bytes, check_pixels, identify
-from tests.support import images as pictures
+from tests.support import images
 
-PNG = pictures.png()
+PNG = images.png()
 PLENTY = 100_000_000
 
 HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64)
@@ -27,33 +27,33 @@ def looked_at(data: bytes) -> ImageHeader:
     return identify(io.BytesIO(data))
 
 
-@pytest.mark.parametrize("name", pictures.FORMATS)
+@pytest.mark.parametrize("name", images.FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (8, 6), (300, 2)])
 def test_each_format_is_known_by_its_bytes(name: str, size: tuple[int, int]) -> None:
-    assert looked_at(pictures.FORMATS[name](*size)) == ImageHeader(name, *size)
+    assert looked_at(images.FORMATS[name](*size)) == ImageHeader(name, *size)
 
 
 def test_an_animated_png_is_a_png() -> None:
-    assert looked_at(pictures.animated_png()) == ImageHeader("PNG", 8, 6)
+    assert looked_at(images.animated_png()) == ImageHeader("PNG", 8, 6)
 
 
 def test_a_lossy_webp_is_a_webp() -> None:
-    assert looked_at(pictures.encode(pictures.noise(20, 10), "WEBP")) == ImageHeader("WebP", 20, 10)
+    assert looked_at(images.encode(images.noise(20, 10), "WEBP")) == ImageHeader("WebP", 20, 10)
 
 
 def test_a_bitmap_that_starts_at_the_top_has_its_height() -> None:
-    data = bytearray(pictures.bmp(8, 6))
+    data = bytearray(images.bmp(8, 6))
     data[22:26] = struct.pack("<i", -6)
     assert looked_at(bytes(data)) == ImageHeader("BMP", 8, 6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_the_one_that_is_stored(orientation: int) -> None:
-    assert looked_at(pictures.jpeg(8, 6, orientation=orientation)) == ImageHeader("JPEG", 8, 6)
+    assert looked_at(images.jpeg(8, 6, orientation=orientation)) == ImageHeader("JPEG", 8, 6)
 
 
 def test_a_header_may_be_far_into_the_file() -> None:
-    assert looked_at(pictures.jpeg(8, 6, extra=bytes(300_000))) == ImageHeader("JPEG", 8, 6)
+    assert looked_at(images.jpeg(8, 6, extra=bytes(300_000))) == ImageHeader("JPEG", 8, 6)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_empty_object_is_called_empty() -> None:
 )
 def test_a_header_that_stops_short_is_broken(name: str, length: int) -> None:
     with pytest.raises(UnsupportedFormat, match=f"starts like a {name} file but its header"):
-        looked_at(pictures.FORMATS[name](8, 6)[:length])
+        looked_at(images.FORMATS[name](8, 6)[:length])
 
 
 def test_a_tiff_without_its_directory_is_broken() -> None:
@@ -90,17 +90,15 @@ def test_a_tiff_without_its_directory_is_broken() -> None:
         looked_at(b"II*\x00\x08\x00\x00\x00" + bytes(100))
 
 
-@pytest.mark.parametrize("name", pictures.FORMATS)
+@pytest.mark.parametrize("name", images.FORMATS)
 @given(st.data())
-def test_a_broken_picture_is_nothing_worse_than_unsupported(name: str, data: st.DataObject) -> None:
-    picture = bytearray(pictures.FORMATS[name](8, 6))
+def test_a_broken_image_is_nothing_worse_than_unsupported(name: str, data: st.DataObject) -> None:
+    image = bytearray(images.FORMATS[name](8, 6))
     for _ in range(data.draw(st.integers(0, 4))):
         # The header is where damage matters; TIFF has it at the end.
-        place = data.draw(
-            st.integers(-200, 200).filter(lambda p: -len(picture) <= p < len(picture))
-        )
-        picture[place] = data.draw(st.integers(0, 255))
-    identify_or_refuse(bytes(picture[: data.draw(st.integers(0, len(picture)))]))
+        place = data.draw(st.integers(-200, 200).filter(lambda p: -len(image) <= p < len(image)))
+        image[place] = data.draw(st.integers(0, 255))
+    identify_or_refuse(bytes(image[: data.draw(st.integers(0, len(image)))]))
 
 
 @given(
@@ -116,11 +114,11 @@ def test_bytes_from_anywhere_are_nothing_worse_than_unsupported(start: bytes, re
 
 def identify_or_refuse(data: bytes) -> None:
     try:
-        picture = looked_at(data)
+        image = looked_at(data)
     except UnsupportedFormat:
         return
-    assert picture.width > 0
-    assert picture.height > 0
+    assert image.width > 0
+    assert image.height > 0
 
 
 class FailingFile(io.BytesIO):
@@ -138,7 +136,7 @@ class FailingFile(io.BytesIO):
 
 @pytest.mark.parametrize("error", [SourceGone("deleted"), ServiceError("not now")])
 def test_a_read_that_fails_says_nothing_about_the_format(error: Exception) -> None:
-    file = FailingFile(pictures.jpeg(8, 6, extra=bytes(100_000)), error)
+    file = FailingFile(images.jpeg(8, 6, extra=bytes(100_000)), error)
     with pytest.raises(type(error)):
         identify(file)
 
@@ -163,12 +161,12 @@ def test_a_single_row_or_column_has_too_few_pixels(size: tuple[int, int]) -> Non
 
 
 @pytest.mark.parametrize("side", [30_000, 65_535, 2**31 - 1])
-def test_a_header_that_promises_a_huge_picture_is_believed(side: int) -> None:
+def test_a_header_that_promises_a_huge_image_is_believed(side: int) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
-    picture = looked_at(b"\x89PNG\r\n\x1a\n" + pictures.chunk(b"IHDR", header))
-    assert picture == ImageHeader("PNG", side, side)
+    image = looked_at(b"\x89PNG\r\n\x1a\n" + images.chunk(b"IHDR", header))
+    assert image == ImageHeader("PNG", side, side)
     with pytest.raises(TooManyPixels):
-        check_pixels(picture, max_megapixels=50)
+        check_pixels(image, max_megapixels=50)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from PIL import Image
 
 from cutout.domain.errors import BadOutput, CutoutError, EmptyCutout, OpaqueCutout
 from cutout.domain.png import PngCheck
-from tests.support import images as pictures
+from tests.support import images
 from tests.support.images import END, PIXELS, SIGNATURE, animated_png, chunk, header
 from tests.support.pngs import BROKEN, DEPTHS, GOOD, KINDS, SUITE, Png
 
-PNG = pictures.png()
+PNG = images.png()
 PLENTY = 100_000_000
 
 
@@ -51,15 +51,15 @@ def test_a_png_with_an_alpha_channel_is_good() -> None:
 
 
 def palette_with_transparency() -> bytes:
-    return pictures.encode(pictures.noise(8, 6, "P"), "PNG", transparency=0)
+    return images.encode(images.noise(8, 6, "P"), "PNG", transparency=0)
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pictures.encode(pictures.noise(8, 6, "LA"), "PNG"),
+        images.encode(images.noise(8, 6, "LA"), "PNG"),
         palette_with_transparency(),
-        pictures.encode(pictures.noise(8, 6), "PNG", transparency=(1, 2, 3)),
+        images.encode(images.noise(8, 6), "PNG", transparency=(1, 2, 3)),
         replace(GOOD, chunks=chunk(b"teXt", bytes(1000))).encode(),
         SIGNATURE + GOOD.header + GOOD.idat() * 2 + END,
     ],
@@ -71,14 +71,14 @@ def test_other_pngs_with_transparency_are_good(data: bytes) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_a_png_without_transparency_is_bad(mode: str) -> None:
-    opaque = pictures.encode(pictures.noise(8, 6, mode), "PNG")
+    opaque = images.encode(images.noise(8, 6, mode), "PNG")
     assert verdict([opaque]) == "the output is a PNG without transparency"
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (pictures.jpeg(), "the output is not a PNG"),
+        (images.jpeg(), "the output is not a PNG"),
         (b"<html>not found</html>", "the output is not a PNG"),
         (b"", "the output ends in the middle, after 0 bytes"),
         (SIGNATURE + PIXELS + END, "the output is a PNG without a proper header"),
@@ -103,12 +103,12 @@ def test_what_is_no_whole_png_is_bad(data: bytes, reason: str) -> None:
     [
         PNG,
         palette_with_transparency(),
-        pictures.png(alpha=False),
+        images.png(alpha=False),
         PNG[:-1],
         PNG[:40],
         PNG + b"more",
         PNG[:60] + b"\x00" + PNG[61:],
-        pictures.jpeg(),
+        images.jpeg(),
     ],
     ids=["good", "palette", "opaque", "short", "shorter", "long", "damaged", "jpeg"],
 )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture (H, W, 3) uint8 and its true alpha (H, W) in 0..1."""
+    """An image (H, W, 3) uint8 and its true alpha (H, W) in 0..1."""
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.float64]

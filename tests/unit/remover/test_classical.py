@@ -13,9 +13,9 @@ def iou(opacity: Image, alpha: Floats) -> float:
     return float((found & wanted).sum() / (found | wanted).sum())
 
 
-def level_of(picture: Image) -> str | None:
+def level_of(image: Image) -> str | None:
     try:
-        return remove(picture).level
+        return remove(image).level
     except NoSubject:
         return "no subject"
 
@@ -30,7 +30,7 @@ def test_a_disc_before_a_gradient_is_cut_out(disc: Scene) -> None:
     assert cutout.level == "high"
 
 
-def test_the_same_picture_gives_the_same_cutout(disc: Scene) -> None:
+def test_the_same_image_gives_the_same_cutout(disc: Scene) -> None:
     small = np.ascontiguousarray(disc.rgb[::2, ::2])
 
     assert np.array_equal(remove(small).rgba, remove(small).rgba)
@@ -53,8 +53,8 @@ def test_the_sample_photo_comes_out_well() -> None:
 
 def test_a_frame_is_removed_with_the_background(disc: Scene) -> None:
     busy = disc.rgb + np.random.default_rng(2).normal(0, 25, disc.rgb.shape)
-    picture = np.clip(busy, 0, 255).astype(np.uint8)
-    framed = np.pad(picture, ((6, 6), (6, 6), (0, 0)), constant_values=250)
+    image = np.clip(busy, 0, 255).astype(np.uint8)
+    framed = np.pad(image, ((6, 6), (6, 6), (0, 0)), constant_values=250)
 
     opacity = remove(framed).rgba[..., 3]
 
@@ -74,7 +74,7 @@ def test_a_letterboxed_photo_is_cut_out_without_its_bars_and_never_surely(
     assert cutout.level == "medium"
 
 
-def test_a_blank_picture_between_bars_has_no_subject() -> None:
+def test_a_blank_image_between_bars_has_no_subject() -> None:
     wall = np.random.default_rng(3).normal(128, 4, (120, 240, 3)).astype(np.uint8)
 
     with pytest.raises(NoSubject):
@@ -86,12 +86,12 @@ def test_a_gradient_is_never_sure(shape: str) -> None:
     y, x = np.mgrid[:150, :200]
     light = {"across": x, "down": y, "from the middle": 255 - np.hypot(x - 100, y - 75)}[shape]
 
-    picture = np.repeat(light[..., None], 3, axis=2).astype(np.uint8)
+    image = np.repeat(light[..., None], 3, axis=2).astype(np.uint8)
 
-    assert level_of(picture) in {"low", "medium", "no subject"}
+    assert level_of(image) in {"low", "medium", "no subject"}
 
 
-def test_a_grey_picture_is_cut_out(disc: Scene) -> None:
+def test_a_grey_image_is_cut_out(disc: Scene) -> None:
     dark_disc = np.where(disc.alpha[..., None] > 0.5, disc.rgb // 3, disc.rgb)
     grey = dark_disc.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
 
@@ -99,7 +99,7 @@ def test_a_grey_picture_is_cut_out(disc: Scene) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_a_blank_picture_has_no_subject(value: int) -> None:
+def test_a_blank_image_has_no_subject(value: int) -> None:
     with pytest.raises(NoSubject):
         remove(np.full((60, 80, 3), value, np.uint8))
 
@@ -119,21 +119,21 @@ def test_odd_sizes_keep_their_size_or_have_no_subject(size: tuple[int, int]) -> 
     height, width = size
     y, x = np.mgrid[:height, :width]
     inside = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5) < 0.3
-    picture = np.where(inside[..., None], [220, 40, 30], [40, 80, 160]).astype(np.uint8)
+    image = np.where(inside[..., None], [220, 40, 30], [40, 80, 160]).astype(np.uint8)
 
     try:
-        assert remove(picture).rgba.shape == (height, width, 4)
+        assert remove(image).rgba.shape == (height, width, 4)
     except NoSubject:
         assert min(size) < 9
 
 
-def test_a_small_subject_in_a_long_picture_is_kept() -> None:
+def test_a_small_subject_in_a_long_image_is_kept() -> None:
     y, x = np.mgrid[:100, :4000]
     inside = np.hypot(x - 2000, y - 50) < 30
     texture = np.random.default_rng(1).normal(0, 20, (100, 4000, 1))
-    picture = np.where(inside[..., None], [200, 60, 40], [60, 90, 160]) + texture
+    image = np.where(inside[..., None], [200, 60, 40], [60, 90, 160]) + texture
 
-    opacity = remove(np.clip(picture, 0, 255).astype(np.uint8)).rgba[..., 3]
+    opacity = remove(np.clip(image, 0, 255).astype(np.uint8)).rgba[..., 3]
 
     assert opacity[50, 2000] == 255
     assert not opacity[:, :1800].any()

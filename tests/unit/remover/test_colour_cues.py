@@ -7,7 +7,7 @@ from cutout_local.remover.colour_cues import (
     lab_bins,
     sharpness,
 )
-from cutout_local.remover.picture import to_lab
+from cutout_local.remover.image import to_lab
 from tests.unit.remover.conftest import Scene
 
 

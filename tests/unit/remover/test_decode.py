@@ -14,14 +14,14 @@ RED, GREEN = (200, 30, 30), (20, 160, 60)
 
 def two_colours(width: int = 48, height: int = 32) -> Image.Image:
     """Red on the left, green on the right."""
-    picture = Image.new("RGB", (width, height), RED)
-    picture.paste(GREEN, (width // 2, 0, width, height))
-    return picture
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height))
+    return image
 
 
-def saved(picture: Image.Image, file_format: str, **options: Any) -> bytes:
+def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, file_format, **options)
+    image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -112,10 +112,10 @@ def test_the_first_frame_of_an_animation_counts() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels_become_white(mode: str) -> None:
-    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    picture.paste((0, 0, 0, 255), (0, 0, 4, 8))
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 4, 8))
 
-    rgb = decode(saved(picture.convert(mode), "PNG"), LIMIT)
+    rgb = decode(saved(image.convert(mode), "PNG"), LIMIT)
 
     assert rgb[4, 1].tolist() == [0, 0, 0]
     assert rgb[4, 6].tolist() == [255, 255, 255]
@@ -136,9 +136,9 @@ def test_an_embedded_profile_is_converted_to_srgb(mode: str) -> None:
     swapped = profile("sRGB").replace(b"rXYZ", b"----")
     swapped = swapped.replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
 
-    picture = two_colours().convert(mode)
-    plain = decode(saved(picture, "PNG", icc_profile=profile("sRGB")), LIMIT)
-    exchanged = decode(saved(picture, "PNG", icc_profile=swapped), LIMIT)
+    image = two_colours().convert(mode)
+    plain = decode(saved(image, "PNG", icc_profile=profile("sRGB")), LIMIT)
+    exchanged = decode(saved(image, "PNG", icc_profile=swapped), LIMIT)
 
     assert close(plain[16, 8], RED, by=1)
     assert close(exchanged[16, 8], (RED[1], RED[0], RED[2]), by=2)
@@ -224,6 +224,6 @@ def test_damaged_bytes_raise_nothing_but_our_errors(file_format: str) -> None:
 def test_a_png_holds_exactly_the_cutout() -> None:
     rgba = np.random.default_rng(1).integers(0, 256, (9, 7, 4), dtype=np.uint8)
 
-    with Image.open(BytesIO(encode_png(rgba))) as picture:
-        assert picture.format == "PNG"
-        assert np.array_equal(np.asarray(picture), rgba)
+    with Image.open(BytesIO(encode_png(rgba))) as image:
+        assert image.format == "PNG"
+        assert np.array_equal(np.asarray(image), rgba)

@@ -49,9 +49,9 @@ def test_an_unknown_engine_is_refused_with_the_known_names() -> None:
 def test_rembg_cuts_with_u2net_and_gives_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
     rembg = FakeRembg()
     monkeypatch.setitem(sys.modules, "rembg", rembg)
-    picture = np.full((10, 20, 3), 90, np.uint8)
+    image = np.full((10, 20, 3), 90, np.uint8)
 
-    cutout = load("rembg")(picture)
+    cutout = load("rembg")(image)
 
     assert rembg.models == ["u2net"]
     assert cutout.rgba.shape == (10, 20, 4)

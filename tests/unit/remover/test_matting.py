@@ -41,7 +41,7 @@ def test_nothing_unknown_needs_no_solving() -> None:
     assert np.array_equal(closed_form_alpha(rgb, known, np.zeros(alpha.shape)), known)
 
 
-def test_a_picture_two_pixels_wide_keeps_the_guess() -> None:
+def test_an_image_two_pixels_wide_keeps_the_guess() -> None:
     guess = np.linspace(0, 1, 20).reshape(10, 2)
 
     solved = closed_form_alpha(np.zeros((10, 2, 3), np.uint8), np.full((10, 2), 0.5), guess)
@@ -82,7 +82,7 @@ def test_a_coarse_mask_becomes_a_fine_alpha(disc: Scene) -> None:
     assert ((alpha > 0.1) & (alpha < 0.9)).any()
 
 
-def test_a_picture_above_the_matting_size_gets_an_alpha_of_its_own_size(disc: Scene) -> None:
+def test_an_image_above_the_matting_size_gets_an_alpha_of_its_own_size(disc: Scene) -> None:
     large = disc.rgb.repeat(6, axis=0).repeat(6, axis=1)
 
     alpha = matte(large, disc.alpha > 0.5)

@@ -194,7 +194,7 @@ def test_without_a_budget_nothing_is_charged(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "price", "pictures"),
+    ("budget", "price", "images"),
     [
         ("0.05", "0.01", 5),
         ("0.05", "0.015", 3),
@@ -203,12 +203,12 @@ def test_without_a_budget_nothing_is_charged(world: World) -> None:
         ("0.01", "0.01", 1),
     ],
 )
-def test_the_budget_is_spent_to_the_last_picture_and_no_further(
-    world: World, budget: str, price: str, pictures: int
+def test_the_budget_is_spent_to_the_last_image_and_no_further(
+    world: World, budget: str, price: str, images: int
 ) -> None:
     money = governor(world.table, 0, budget)
 
-    for _ in range(pictures):
+    for _ in range(images):
         money.charge(usd(price), NOW)
 
     with pytest.raises(OverBudget):
@@ -310,21 +310,21 @@ def test_a_refund_after_midnight_gives_the_new_day_nothing(world: World) -> None
     assert spent(world) == 10_000
 
 
-@pytest.mark.parametrize("pictures_before", [0, 1])
+@pytest.mark.parametrize("images_before", [0, 1])
 def test_a_charge_that_was_carried_out_and_answered_with_an_error_counts_once(
-    world: World, pictures_before: int, monkeypatch: pytest.MonkeyPatch
+    world: World, images_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """boto3 sends it again by itself."""
     money = governor(world.table, 0, "0.05")
-    for _ in range(pictures_before):
+    for _ in range(images_before):
         money.charge(usd(), NOW)
     repeated = carry_out_twice(world, monkeypatch)
 
     charge = money.charge(usd(), NOW)
-    assert spent(world) == (pictures_before + 1) * 10_000
+    assert spent(world) == (images_before + 1) * 10_000
 
     money.refund(charge)
-    assert spent(world) == pictures_before * 10_000
+    assert spent(world) == images_before * 10_000
     assert repeated.count == 2
 
 

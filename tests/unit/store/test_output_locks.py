@@ -113,14 +113,14 @@ def test_keys_and_buckets_are_locked_by_themselves(locks: OutputLocks) -> None:
 def test_a_lock_expires_with_the_task(world: World, locks: OutputLocks) -> None:
     locks.acquire(NEWER, NOW, UNTIL)
 
-    item = world.table.get("#output#pictures-out/a/cat.jpg.png")
+    item = world.table.get("#output#images-out/a/cat.jpg.png")
     assert item is not None
     assert item["expires_at"] == NEWER.expires_at
 
 
 # ---------------------------------------------------------------- two revisions on their way
 
-OLD_PICTURE, NEW_PICTURE = png(10, 10), png(20, 10)
+OLD_IMAGE, NEW_IMAGE = png(10, 10), png(20, 10)
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def completed(prediction_id: str) -> httpx.Response:
     return answer(id=prediction_id, status="completed", outputs=[f"{BASE_URL}/out.png"])
 
 
-def save(world: World, upload: Upload, picture: bytes) -> WaitLoopState:
-    """Poll a task whose picture is ready."""
-    world.answers = [completed(str(world.task(upload).prediction_id)), download(picture)]
+def save(world: World, upload: Upload, image: bytes) -> WaitLoopState:
+    """Poll a task whose image is ready."""
+    world.answers = [completed(str(world.task(upload).prediction_id)), download(image)]
     return world.poller().poll(upload.task_id)
 
 
@@ -153,16 +153,16 @@ def test_a_late_result_of_an_older_revision_replaces_nothing(
     world: World, revisions: tuple[Upload, Upload]
 ) -> None:
     older, newer = revisions
-    save(world, newer, NEW_PICTURE)
+    save(world, newer, NEW_IMAGE)
 
-    result = save(world, older, OLD_PICTURE)
+    result = save(world, older, OLD_IMAGE)
 
     assert result.status is Status.SUPERSEDED
-    assert in_bucket(world) == NEW_PICTURE
+    assert in_bucket(world) == NEW_IMAGE
     task = world.task(older)
     assert (task.status, task.code) == (Status.SUPERSEDED, "superseded")
     assert task.reason == "a newer revision of the object was saved first"
-    assert len(world.answers) == 1  # its picture was not even fetched
+    assert len(world.answers) == 1  # its image was not even fetched
     assert world.poller().poll(older.task_id).status is Status.SUPERSEDED
 
 
@@ -171,10 +171,10 @@ def test_results_in_the_order_of_their_revisions_replace_each_other(
 ) -> None:
     older, newer = revisions
 
-    assert save(world, older, OLD_PICTURE).status is Status.COMPLETED
-    assert in_bucket(world) == OLD_PICTURE
-    assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_PICTURE
+    assert save(world, older, OLD_IMAGE).status is Status.COMPLETED
+    assert in_bucket(world) == OLD_IMAGE
+    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(world) == NEW_IMAGE
 
 
 def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
@@ -183,16 +183,16 @@ def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
     older, newer = revisions
     OutputLocks(world.table).acquire(world.task(older), world.now, world.now.replace(minute=5))
 
-    assert save(world, newer, NEW_PICTURE).status is Status.PROCESSING
+    assert save(world, newer, NEW_IMAGE).status is Status.PROCESSING
     world.answers.clear()
-    save(world, older, OLD_PICTURE)
+    save(world, older, OLD_IMAGE)
 
-    assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_PICTURE
+    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(world) == NEW_IMAGE
 
 
 @pytest.mark.parametrize(
-    "broken", [download(b"no picture"), download(OLD_PICTURE[:-20]), httpx.Response(503)]
+    "broken", [download(b"no image"), download(OLD_IMAGE[:-20]), httpx.Response(503)]
 )
 def test_a_revision_that_could_not_be_saved_holds_up_nobody(
     world: World, revisions: tuple[Upload, Upload], broken: httpx.Response
@@ -203,8 +203,8 @@ def test_a_revision_that_could_not_be_saved_holds_up_nobody(
         world.poller().poll(older.task_id)
     assert world.task(older).status is Status.PROCESSING
 
-    assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_PICTURE
+    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(world) == NEW_IMAGE
 
 
 def test_a_poll_that_died_before_its_end_was_written_holds_up_nobody(
@@ -216,15 +216,15 @@ def test_a_poll_that_died_before_its_end_was_written_holds_up_nobody(
     def die(*_: object, **__: object) -> Task:
         raise KeyboardInterrupt
 
-    world.answers = [completed("older"), download(OLD_PICTURE)]
+    world.answers = [completed("older"), download(OLD_IMAGE)]
     with monkeypatch.context() as patch:
         patch.setattr(type(poller.ledger), "move", die)
         with pytest.raises(KeyboardInterrupt):
             poller.poll(older.task_id)
 
-    assert save(world, newer, NEW_PICTURE).status is Status.COMPLETED
-    assert save(world, older, OLD_PICTURE).status is Status.SUPERSEDED
-    assert in_bucket(world) == NEW_PICTURE
+    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert save(world, older, OLD_IMAGE).status is Status.SUPERSEDED
+    assert in_bucket(world) == NEW_IMAGE
 
 
 def test_a_lock_that_is_gone_when_it_is_looked_at_is_tried_again(

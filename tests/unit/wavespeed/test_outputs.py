@@ -69,15 +69,15 @@ def found(content: bytes = b"png") -> httpx.Response:
 
 
 def test_an_output_is_downloaded() -> None:
-    assert download(Host(found(b"the picture"))) == b"the picture"
+    assert download(Host(found(b"the image"))) == b"the image"
 
 
 def test_an_output_comes_in_blocks() -> None:
-    picture = bytes(range(256)) * 4096
-    outputs = Outputs(API, httpx.MockTransport(Host(found(picture))), Resolver(PUBLIC))
+    image = bytes(range(256)) * 4096
+    outputs = Outputs(API, httpx.MockTransport(Host(found(image))), Resolver(PUBLIC))
     with outputs.open(URL) as output:
         blocks = list(output.blocks)
-    assert b"".join(blocks) == picture
+    assert b"".join(blocks) == image
     assert {len(block) for block in blocks} == {BLOCK_BYTES}
 
 
@@ -229,15 +229,15 @@ def decoded(text: str) -> list[bytes]:
 )
 @pytest.mark.parametrize("size", [1, 2, 3, BLOCK_BYTES])
 def test_base64_is_decoded_with_and_without_a_prefix(prefix: str, size: int) -> None:
-    picture = hashlib.shake_128(b"picture").digest(size)
-    assert b"".join(decoded(prefix + base64.b64encode(picture).decode())) == picture
+    image = hashlib.shake_128(b"image").digest(size)
+    assert b"".join(decoded(prefix + base64.b64encode(image).decode())) == image
 
 
 @pytest.mark.parametrize("size", [BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES])
 def test_base64_comes_in_blocks_too(size: int) -> None:
-    picture = hashlib.shake_128(b"picture").digest(size)
-    blocks = decoded(base64.b64encode(picture).decode())
-    assert b"".join(blocks) == picture
+    image = hashlib.shake_128(b"image").digest(size)
+    blocks = decoded(base64.b64encode(image).decode())
+    assert b"".join(blocks) == image
     # An empty block would read as the end.
     assert all(0 < len(block) <= BLOCK_BYTES for block in blocks)
 

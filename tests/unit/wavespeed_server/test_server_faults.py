@@ -118,24 +118,24 @@ async def test_an_output_can_be_no_png(api: Api) -> None:
 
 async def test_an_output_can_lack_transparency(api: Api) -> None:
     url = (await api.run(fault="output-no-alpha"))["outputs"][0]
-    with Image.open(BytesIO((await api.client.get(url)).content)) as picture:
-        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (8, 6))
+    with Image.open(BytesIO((await api.client.get(url)).content)) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (8, 6))
 
 
 async def test_an_output_can_be_wholly_transparent(api: Api) -> None:
     url = (await api.run(fault="output-empty"))["outputs"][0]
-    with Image.open(BytesIO((await api.client.get(url)).content)) as picture:
-        assert (picture.mode, picture.size) == ("RGBA", (8, 6))
-        assert picture.getchannel("A").getextrema() == (0, 0)
+    with Image.open(BytesIO((await api.client.get(url)).content)) as image:
+        assert (image.mode, image.size) == ("RGBA", (8, 6))
+        assert image.getchannel("A").getextrema() == (0, 0)
 
 
 async def test_an_output_can_have_right_chunks_and_no_pixels(api: Api) -> None:
     url = (await api.run(fault="output-damaged-pixels"))["outputs"][0]
     with (
-        Image.open(BytesIO((await api.client.get(url)).content)) as picture,
+        Image.open(BytesIO((await api.client.get(url)).content)) as image,
         pytest.raises(OSError, match="truncated"),
     ):
-        picture.load()
+        image.load()
 
 
 async def test_a_submit_can_be_redirected_and_accept_nothing(api: Api) -> None:

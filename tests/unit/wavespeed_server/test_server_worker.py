@@ -8,20 +8,20 @@ from PIL import Image
 
 from cutout.wavespeed.contract import Timings
 from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailure, TaskFailure
-from cutout_local.wavespeed.worker import Engine, Picture, cut_out, remover_engine
+from cutout_local.wavespeed.worker import EncodedCutout, Engine, cut_out, remover_engine
 
 
-def to_png(picture: Image.Image) -> bytes:
+def to_png(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def echo() -> Engine:
-    return lambda data: Picture(data[::-1], confidence=0.5, level="low")
+    return lambda data: EncodedCutout(data[::-1], confidence=0.5, level="low")
 
 
-def test_a_picture_goes_from_file_to_file_with_its_time_and_confidence(tmp_path: Path) -> None:
+def test_an_image_goes_from_file_to_file_with_its_time_and_confidence(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"abc")
     outcome = cut_out(echo, source, target)
@@ -32,10 +32,10 @@ def test_a_picture_goes_from_file_to_file_with_its_time_and_confidence(tmp_path:
 
 def test_the_classical_engine_gives_a_png_of_the_same_size_with_its_confidence() -> None:
     photo = Image.fromarray(skimage.data.coffee()).resize((150, 100))  # type: ignore[no-untyped-call]
-    picture = remover_engine("classical", 15_000)(to_png(photo))
-    with Image.open(BytesIO(picture.png)) as png:
+    image = remover_engine("classical", 15_000)(to_png(photo))
+    with Image.open(BytesIO(image.png)) as png:
         assert (png.format, png.mode, png.size) == ("PNG", "RGBA", (150, 100))
-    assert picture.level in ("high", "medium", "low")
+    assert image.level in ("high", "medium", "low")
 
 
 @pytest.mark.parametrize(

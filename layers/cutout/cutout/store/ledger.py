@@ -132,7 +132,7 @@ class Ledger:
         """Have a prediction belong to this task for ever. Raises `PredictionTaken`.
 
         Whoever writes a prediction's id to a task claims it first: were it another task's too, one
-        of them would get the other's picture.
+        of them would get the other's image.
         """
         try:
             self._table.update(

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cutout_local.remover.picture import fit, frame_width, is_blank, letterbox, to_lab
+from cutout_local.remover.image import fit, frame_width, is_blank, letterbox, to_lab
 from cutout_local.remover.result import Image
 
 
@@ -27,10 +27,10 @@ def test_the_longest_side_fits_and_no_side_vanishes(
     assert fit(noise(*size), 400).shape[:2] == fitted
 
 
-def test_a_small_picture_is_not_resampled() -> None:
-    picture = noise(20, 30)
+def test_a_small_image_is_not_resampled() -> None:
+    image = noise(20, 30)
 
-    assert np.array_equal(fit(picture, 400), picture)
+    assert np.array_equal(fit(image, 400), image)
 
 
 def test_lab_has_lightness_in_percent_and_no_chroma_for_grey() -> None:
@@ -44,34 +44,34 @@ def test_one_plain_colour_is_blank_and_noise_is_not() -> None:
     assert not is_blank(noise(20, 20))
 
 
-def test_a_plain_frame_around_a_busy_picture_is_measured() -> None:
-    picture = np.full((200, 300, 3), 30, np.uint8)
-    picture[6:-6, 6:-6] = noise(188, 288)
+def test_a_plain_frame_around_a_busy_image_is_measured() -> None:
+    image = np.full((200, 300, 3), 30, np.uint8)
+    image[6:-6, 6:-6] = noise(188, 288)
 
-    assert 6 <= frame_width(picture) <= 8
+    assert 6 <= frame_width(image) <= 8
 
 
 def test_a_plain_backdrop_is_no_frame() -> None:
-    picture = np.full((200, 300, 3), 30, np.uint8)
-    picture[60:-60, 60:-60] = noise(80, 180)
+    image = np.full((200, 300, 3), 30, np.uint8)
+    image[60:-60, 60:-60] = noise(80, 180)
 
-    assert frame_width(picture) == 0
+    assert frame_width(image) == 0
 
 
 def test_a_frame_on_three_sides_is_none() -> None:
-    picture = np.full((200, 300, 3), 30, np.uint8)
-    picture[6:, 6:-6] = noise(194, 288)
+    image = np.full((200, 300, 3), 30, np.uint8)
+    image[6:, 6:-6] = noise(194, 288)
 
-    assert frame_width(picture) == 0
+    assert frame_width(image) == 0
 
 
 @pytest.mark.parametrize("colour", [0, 16, 255])
 @pytest.mark.parametrize("upright", [True, False])
 def test_bars_along_opposite_sides_are_left_out(colour: int, upright: bool) -> None:
-    picture = np.full((200, 300, 3), colour, np.uint8)
-    picture[30:-40] = noise(130, 300)
+    image = np.full((200, 300, 3), colour, np.uint8)
+    image[30:-40] = noise(130, 300)
 
-    rows, columns = letterbox(picture if upright else picture.swapaxes(0, 1))
+    rows, columns = letterbox(image if upright else image.swapaxes(0, 1))
 
     bars, photo = (rows, columns) if upright else (columns, rows)
     assert 30 <= bars.start <= 32
@@ -81,9 +81,9 @@ def test_bars_along_opposite_sides_are_left_out(colour: int, upright: bool) -> N
 
 def backdrop() -> Image:
     """A box before white, which begins at once over more than half of the width."""
-    picture = np.full((200, 300, 3), 255, np.uint8)
-    picture[30:-40, 50:-50] = noise(130, 200)
-    return picture
+    image = np.full((200, 300, 3), 255, np.uint8)
+    image[30:-40, 50:-50] = noise(130, 200)
+    return image
 
 
 def sky() -> Image:
@@ -92,39 +92,39 @@ def sky() -> Image:
 
 
 def one_bar() -> Image:
-    picture = noise(200, 300)
-    picture[:30] = 0
-    return picture
+    image = noise(200, 300)
+    image[:30] = 0
+    return image
 
 
 def bars_of_two_colours() -> Image:
-    picture = one_bar()
-    picture[-30:] = 255
-    return picture
+    image = one_bar()
+    image[-30:] = 255
+    return image
 
 
 def hardly_anything_between() -> Image:
-    picture = np.zeros((60, 300, 3), np.uint8)
-    picture[28:-28] = 255
-    return picture
+    image = np.zeros((60, 300, 3), np.uint8)
+    image[28:-28] = 255
+    return image
 
 
 @pytest.mark.parametrize(
     "make", [backdrop, sky, one_bar, bars_of_two_colours, hardly_anything_between]
 )
 def test_what_looks_like_bars_stays(make: Callable[[], Image]) -> None:
-    picture = make()
+    image = make()
 
-    assert letterbox(picture) == (slice(0, len(picture)), slice(0, 300))
+    assert letterbox(image) == (slice(0, len(image)), slice(0, 300))
 
 
-def test_a_plain_picture_has_no_bars() -> None:
+def test_a_plain_image_has_no_bars() -> None:
     assert letterbox(np.zeros((20, 30, 3), np.uint8)) == (slice(0, 20), slice(0, 30))
 
 
 @pytest.mark.parametrize("side", [8, 16, 40])
-def test_a_frame_never_eats_a_small_picture(side: int) -> None:
-    picture = np.full((side, side, 3), 30, np.uint8)
-    picture[2:-2, 2:-2] = noise(side - 4, side - 4)
+def test_a_frame_never_eats_a_small_image(side: int) -> None:
+    image = np.full((side, side, 3), 30, np.uint8)
+    image[2:-2, 2:-2] = noise(side - 4, side - 4)
 
-    assert 2 * frame_width(picture) < side / 2
+    assert 2 * frame_width(image) < side / 2

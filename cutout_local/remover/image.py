@@ -1,4 +1,4 @@
-"""Sizes, colour spaces and picture frames."""
+"""Sizes, colour spaces and image frames."""
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def to_lab(rgb: Image) -> Floats:
 
 
 def is_blank(rgb: Image) -> bool:
-    """Tell whether no subject was found: the picture is one plain colour."""
+    """Tell whether no subject was found: the image is one plain colour."""
     return bool(rgb.reshape(-1, 3).std(axis=0).max() <= BLANK_SPREAD)
 
 
@@ -50,7 +50,7 @@ def _bar(lab: Floats) -> int:
     """Rows of a plain bar at the top, 0 if there is none.
 
     A bar ends at once and everywhere; a backdrop ends where the subject stands, a sky slowly.
-    Its last rows are mixed with the photo, since the picture was shrunk.
+    Its last rows are mixed with the photo, since the image was shrunk.
     """
     distance = np.linalg.norm(lab - np.median(lab[0], axis=0), axis=2)
     other = np.flatnonzero((distance < BAR_COLOUR).mean(axis=1) < 0.98)
