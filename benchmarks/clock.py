@@ -25,7 +25,7 @@ from cutout.domain.tasks import Status, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.governor import LATENESS
 from tests.support.fakes import SQS, DynamoDB, Events, Functions, Item, States
-from tests.support.world import MODEL, NOW, Pipeline
+from tests.support.harness import MODEL, NOW, Pipeline
 
 MINUTE = timedelta(minutes=1)
 LEAST_SHARE = 0.95
@@ -93,32 +93,32 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=3, help="how long to watch them drain")
     options = parser.parse_args()
     os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Cutout"
-    world = Waiting()
+    harness = Waiting()
     for number in range(options.tasks):
-        world.add(number)
+        harness.add(number)
     table = Printed("minute", "messages", "of the plan", "seconds of the clock", box=None)
-    early = sum(run(world, options.rate)[0] for _ in range(14))
+    early = sum(run(harness, options.rate)[0] for _ in range(14))
     table.add_row("1 to 14", str(early), "", "")
-    world.now += MINUTE  # a minute late, as a clock may be: two minutes' slots are free
-    runs = [run(world, options.rate) for _ in range(options.minutes)]
+    harness.now += MINUTE  # a minute late, as a clock may be: two minutes' slots are free
+    runs = [run(harness, options.rate) for _ in range(options.minutes)]
     for minute, (messages, seconds) in enumerate(runs, start=16):
         table.add_row(
             str(minute), str(messages), f"{messages / options.rate:.0%}", f"{seconds:.1f}"
         )
     Console().print(table)
-    left = sum(1 for _ in world.ledger.due(Status.QUEUED, world.now))
+    left = sum(1 for _ in harness.ledger.due(Status.QUEUED, harness.now))
     print(f"{left} of {options.tasks} wait for their turn")
     sys.exit(not is_as_wanted(early, runs, options.rate))
 
 
-def run(world: Waiting, rate: int) -> tuple[int, float]:
+def run(harness: Waiting, rate: int) -> tuple[int, float]:
     """One run of the clock: how many messages it sent, and how long it took; a minute passes."""
-    world.sent.clear()
+    harness.sent.clear()
     started = time.process_time()
     with redirect_stdout(io.StringIO()):  # there go the metrics
-        world.tick(images_per_minute=rate)
-    world.now += MINUTE
-    return len(world.sent), time.process_time() - started
+        harness.tick(images_per_minute=rate)
+    harness.now += MINUTE
+    return len(harness.sent), time.process_time() - started
 
 
 def is_as_wanted(early: int, runs: list[tuple[int, float]], rate: int) -> bool:

@@ -16,7 +16,7 @@ MODEL = "wavespeed-ai/image-background-remover"
 
 
 @dataclass
-class Running:
+class ServerHarness:
     """What a test needs of a running server."""
 
     server: Server
@@ -53,7 +53,7 @@ class Running:
 
 
 @contextmanager
-def serve(load_engine: LoadEngine = engines.oval, **settings: Any) -> Iterator[Running]:
+def serve(load_engine: LoadEngine = engines.oval, **settings: Any) -> Iterator[ServerHarness]:
     """Run a server with one worker."""
     chosen = Settings(api_key=KEY, workers=1, **settings)
     headers = {"authorization": f"Bearer {KEY}"}
@@ -61,4 +61,4 @@ def serve(load_engine: LoadEngine = engines.oval, **settings: Any) -> Iterator[R
         Server(chosen, load_engine=load_engine) as server,
         httpx.Client(base_url=server.base_url, headers=headers, timeout=30) as client,
     ):
-        yield Running(server, client)
+        yield ServerHarness(server, client)

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from cutout_local.wavespeed import Settings, create_app
 from cutout_local.wavespeed.worker import Outcome
-from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.contract.harness import KEY, MODEL, ServerHarness, serve
 from tests.support import engines
 
 Case = schemathesis.Case[Any]
@@ -40,13 +40,13 @@ bounded = settings(
 
 
 @pytest.fixture(scope="module")
-def fuzzed_server() -> Iterator[Running]:
+def fuzzed_server() -> Iterator[ServerHarness]:
     with serve(sync_wait=0.2) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def real(fuzzed_server: Running) -> dict[str, str]:
+def real(fuzzed_server: ServerHarness) -> dict[str, str]:
     """Values that exist, which no generator would guess."""
     image = fuzzed_server.upload(engines.make_image())
     task_id = fuzzed_server.submit(image).json()["data"]["id"]
@@ -54,7 +54,7 @@ def real(fuzzed_server: Running) -> dict[str, str]:
     return {"image": image, "task_id": task_id, "upload_id": upload_id, "model_id": MODEL}
 
 
-def check(case: Case, server: Running, key: str = KEY) -> None:
+def check(case: Case, server: ServerHarness, key: str = KEY) -> None:
     headers = {"authorization": f"Bearer {key}"}
     case.call_and_validate(base_url=server.url, headers=headers, checks=CHECKS)
 
@@ -73,14 +73,14 @@ schema = operations.exclude(path="/_faults", method="PUT").exclude(path="/_key")
 
 @schema.parametrize()
 @bounded
-def test_every_answer_is_documented(case: Case, fuzzed_server: Running) -> None:
+def test_every_answer_is_documented(case: Case, fuzzed_server: ServerHarness) -> None:
     check(case, fuzzed_server)
 
 
 @schema.parametrize()
 @bounded
 def test_every_answer_is_documented_for_things_that_exist(
-    case: Case, fuzzed_server: Running, real: dict[str, str]
+    case: Case, fuzzed_server: ServerHarness, real: dict[str, str]
 ) -> None:
     body = case.body if isinstance(case.body, dict) else {}
     for place in (case.path_parameters, body):
@@ -90,14 +90,14 @@ def test_every_answer_is_documented_for_things_that_exist(
 
 @schema.parametrize()
 @settings(bounded, max_examples=2)
-def test_every_answer_without_a_key_is_documented(case: Case, fuzzed_server: Running) -> None:
+def test_every_answer_without_a_key_is_documented(case: Case, fuzzed_server: ServerHarness) -> None:
     check(case, fuzzed_server, key="wrong")
 
 
 @faults.parametrize()
 @bounded
 def test_faults_can_be_set_to_whatever_the_schema_allows(
-    case: Case, fuzzed_server: Running
+    case: Case, fuzzed_server: ServerHarness
 ) -> None:
     check(case, fuzzed_server)
     fuzzed_server.set_faults()

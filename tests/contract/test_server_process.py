@@ -20,7 +20,7 @@ from PIL import Image
 
 from cutout_local.wavespeed import CannotListen, CannotStart, NoRemover, Server, Settings
 from cutout_local.wavespeed.worker import remover_engine
-from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.contract.harness import KEY, MODEL, ServerHarness, serve
 from tests.support import engines
 from tests.support.browser import FOREIGN_PAGE, Sent
 
@@ -70,7 +70,7 @@ def test_the_server_process_imports_no_numpy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_taken_port_is_an_error_that_names_it(server: Running) -> None:
+def test_a_taken_port_is_an_error_that_names_it(server: ServerHarness) -> None:
     port = httpx.URL(server.url).port
     with (
         pytest.raises(CannotListen, match=str(port)),
@@ -173,7 +173,7 @@ def test_an_engine_that_cannot_be_had_is_said_at_the_start_and_in_every_task() -
         assert (data["status"], data["error"]) == ("failed", "the model file is missing")
 
 
-def test_an_image_that_redirects_out_of_the_web_is_not_fetched(server: Running) -> None:
+def test_an_image_that_redirects_out_of_the_web_is_not_fetched(server: ServerHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as elsewhere, ThreadPoolExecutor(1) as thread:
         elsewhere.settimeout(20)
         end = thread.submit(server.run, f"http://127.0.0.1:{elsewhere.getsockname()[1]}/cat.jpg")
@@ -185,14 +185,18 @@ def test_an_image_that_redirects_out_of_the_web_is_not_fetched(server: Running) 
 
 
 @pytest.mark.parametrize("when", ["submit-dropped", "submit-accepted-dropped"])
-def test_a_dropped_submit_gets_no_answer_at_all(server: Running, image_url: str, when: str) -> None:
+def test_a_dropped_submit_gets_no_answer_at_all(
+    server: ServerHarness, image_url: str, when: str
+) -> None:
     before = len(server.billed_tasks())
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         server.submit(image_url, fault=when)
     assert len(server.billed_tasks()) - before == (when == "submit-accepted-dropped")
 
 
-def test_a_dropped_poll_gets_no_answer_and_the_next_does(server: Running, image_url: str) -> None:
+def test_a_dropped_poll_gets_no_answer_and_the_next_does(
+    server: ServerHarness, image_url: str
+) -> None:
     task_id = server.run(image_url)["id"]
     server.set_faults({"fault": "result-dropped", "times": 1})
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -205,7 +209,7 @@ def drain(response: httpx.Response, received: bytearray) -> None:
         received += chunk
 
 
-def test_a_truncated_output_breaks_off_in_the_middle(server: Running, image_url: str) -> None:
+def test_a_truncated_output_breaks_off_in_the_middle(server: ServerHarness, image_url: str) -> None:
     url = server.run(image_url)["outputs"][0]
     whole = httpx.get(url).content
     received = bytearray()
@@ -217,7 +221,9 @@ def test_a_truncated_output_breaks_off_in_the_middle(server: Running, image_url:
     assert received == whole[: len(whole) // 2]
 
 
-def test_a_webhook_reaches_a_receiver_on_this_machine(server: Running, image_url: str) -> None:
+def test_a_webhook_reaches_a_receiver_on_this_machine(
+    server: ServerHarness, image_url: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as receiver:
         receiver.settimeout(20)
         port = receiver.getsockname()[1]
@@ -233,7 +239,7 @@ def test_a_webhook_reaches_a_receiver_on_this_machine(server: Running, image_url
 
 
 @pytest.mark.parametrize("sent", FOREIGN_PAGE.values(), ids=FOREIGN_PAGE)
-def test_a_foreign_page_is_refused_even_with_the_key(server: Running, sent: Sent) -> None:
+def test_a_foreign_page_is_refused_even_with_the_key(server: ServerHarness, sent: Sent) -> None:
     assert server.client.get("/api/v3/balance").status_code == 200
     refused = server.client.request(sent.method, "/api/v3/balance", headers=sent.headers)
     assert refused.status_code == 403

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.harness import KEY, MODEL, Running
+from tests.contract.harness import KEY, MODEL, ServerHarness
 from tests.support import engines
 
 PACKAGE = "wavespeed@0.3.2"
@@ -41,7 +41,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(server: Running, modules: Path) -> Call:
+def call(server: ServerHarness, modules: Path) -> Call:
     """Call a method of the client; return its value or its error."""
 
     def run(method: str, *args: object, key: str = KEY) -> dict[str, Any]:
@@ -79,20 +79,20 @@ def test_a_failed_task_is_an_exception_with_its_text(call: Call, blank_url: str)
     assert "no subject was found" in answer["message"]
 
 
-def test_its_timeout_is_an_exception(server: Running, call: Call, image_url: str) -> None:
+def test_its_timeout_is_an_exception(server: ServerHarness, call: Call, image_url: str) -> None:
     server.set_faults({"fault": "task-never-ends"})
     answer = call("run", MODEL, {"image": image_url}, {**FAST, "timeout": 0.3})
     assert "timed out" in answer["message"]
 
 
-def test_it_outlives_polls_that_fail(server: Running, call: Call, image_url: str) -> None:
+def test_it_outlives_polls_that_fail(server: ServerHarness, call: Call, image_url: str) -> None:
     kinds = ("rate-limited", "server-error", "bad-gateway", "dropped")
     server.set_faults(*({"fault": f"result-{kind}", "times": 1} for kind in kinds))
     assert call("run", MODEL, {"image": image_url}, FAST)["value"]["outputs"]
 
 
 def test_it_submits_once_and_reports_a_dropped_connection(
-    server: Running, call: Call, image_url: str
+    server: ServerHarness, call: Call, image_url: str
 ) -> None:
     server.set_faults({"fault": "submit-accepted-dropped"})
     before = len(server.billed_tasks())

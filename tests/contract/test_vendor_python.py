@@ -9,17 +9,17 @@ import pytest
 import wavespeed  # type: ignore[import-untyped]
 from PIL import Image
 
-from tests.contract.harness import KEY, MODEL, Running, serve
+from tests.contract.harness import KEY, MODEL, ServerHarness, serve
 from tests.support import engines
 
 
 @pytest.fixture
-def client(server: Running) -> wavespeed.Client:
+def client(server: ServerHarness) -> wavespeed.Client:
     return wavespeed.Client(api_key=KEY, base_url=server.url, retry_interval=0.01)
 
 
 @pytest.fixture(scope="module")
-def impatient_server() -> Iterator[Running]:
+def impatient_server() -> Iterator[ServerHarness]:
     with serve(sync_wait=0.05) as running:
         yield running
 
@@ -36,7 +36,7 @@ def test_run_polls_until_the_output_is_there(client: wavespeed.Client, image_url
 
 
 def test_the_modules_own_functions_work_by_configuration_alone(
-    server: Running, image_url: str, monkeypatch: pytest.MonkeyPatch
+    server: ServerHarness, image_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wavespeed.config.api, "api_key", KEY)
     monkeypatch.setattr(wavespeed.config.api, "base_url", server.url)
@@ -71,7 +71,7 @@ def test_a_failed_task_raises_with_its_text(client: wavespeed.Client, blank_url:
 
 @pytest.mark.parametrize("status", ["cancelled", "timeout", "deleted"])
 def test_the_other_terminal_statuses_raise_too(
-    server: Running, client: wavespeed.Client, image_url: str, status: str
+    server: ServerHarness, client: wavespeed.Client, image_url: str, status: str
 ) -> None:
     server.set_faults({"fault": f"task-{status}"})
     with pytest.raises(RuntimeError, match=f"Prediction {status}"):
@@ -79,7 +79,7 @@ def test_the_other_terminal_statuses_raise_too(
 
 
 def test_its_timeout_leaves_a_task_that_can_still_be_asked_for(
-    server: Running, client: wavespeed.Client, image_url: str
+    server: ServerHarness, client: wavespeed.Client, image_url: str
 ) -> None:
     server.set_faults({"fault": "task-never-ends"})
     with pytest.raises(TimeoutError, match="task_id"):
@@ -89,7 +89,7 @@ def test_its_timeout_leaves_a_task_that_can_still_be_asked_for(
 
 
 def test_a_sync_wait_that_runs_out_is_recognised_as_still_processing(
-    impatient_server: Running,
+    impatient_server: ServerHarness,
 ) -> None:
     impatient_server.set_faults({"fault": "task-never-ends"})
     client = wavespeed.Client(api_key=KEY, base_url=impatient_server.url)
@@ -100,7 +100,7 @@ def test_a_sync_wait_that_runs_out_is_recognised_as_still_processing(
 
 
 def test_it_outlives_polls_that_fail(
-    server: Running, client: wavespeed.Client, image_url: str
+    server: ServerHarness, client: wavespeed.Client, image_url: str
 ) -> None:
     server.set_faults(
         *({"fault": f"result-{kind}", "times": 1} for kind in ("rate-limited", "server-error")),
@@ -111,7 +111,7 @@ def test_it_outlives_polls_that_fail(
 
 @pytest.mark.parametrize("fault", ["submit-rate-limited", "submit-server-error", "submit-dropped"])
 def test_it_submits_once_and_reports_the_refusal(
-    server: Running, client: wavespeed.Client, image_url: str, fault: str
+    server: ServerHarness, client: wavespeed.Client, image_url: str, fault: str
 ) -> None:
     server.set_faults({"fault": fault})
     with pytest.raises(RuntimeError):
@@ -120,7 +120,7 @@ def test_it_submits_once_and_reports_the_refusal(
     assert rule["fired"] == 1
 
 
-def test_a_wrong_key_is_reported(server: Running, image_url: str) -> None:
+def test_a_wrong_key_is_reported(server: ServerHarness, image_url: str) -> None:
     stranger = wavespeed.Client(api_key="wrong", base_url=server.url)
     with pytest.raises(RuntimeError, match="HTTP 401"):
         stranger.run(MODEL, {"image": image_url})

@@ -18,7 +18,7 @@ from botocore.response import StreamingBody
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 
-from tests.support.world import NOW, TABLE
+from tests.support.harness import NOW, TABLE
 
 Item = dict[str, Any]
 

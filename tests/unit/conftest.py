@@ -5,7 +5,7 @@ import pytest
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
-from tests.support.world import World
+from tests.support.harness import PipelineHarness
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,6 @@ def aws(session: boto3.Session) -> Iterator[boto3.Session]:
 
 
 @pytest.fixture
-def world(aws: boto3.Session) -> World:
+def harness(aws: boto3.Session) -> PipelineHarness:
     """The pipeline around an AWS in memory and a vendor that says what the test wants."""
-    return World(aws)
+    return PipelineHarness(aws)

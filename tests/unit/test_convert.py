@@ -19,8 +19,8 @@ from cutout.domain.errors import (
 from cutout.domain.images import is_convertible
 from cutout.domain.tasks import Status
 from tests.support import images
+from tests.support.harness import CONVERTED, PipelineHarness, accepted, answer, download
 from tests.support.images import HEIC, avif, encode, noise
-from tests.support.world import CONVERTED, World, accepted, answer, download
 
 ENOUGH = 1  # megapixel
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
@@ -124,137 +124,141 @@ def test_what_cannot_be_decoded_is_unsupported(data: bytes) -> None:
 # ------------------------------------------------------------------ on its way
 
 
-def submitted(world: World, body: bytes, *answers: httpx.Response, **settings: Any) -> Any:
+def submitted(
+    harness: PipelineHarness, body: bytes, *answers: httpx.Response, **settings: Any
+) -> Any:
     """A phone's photo that was taken up; the vendor is asked as often as there are answers."""
-    upload = world.upload(body, "phone.heic")
-    world.answers = list(answers)
-    world.submitter(**settings).submit(upload)
-    assert world.answers == []
+    upload = harness.upload(body, "phone.heic")
+    harness.answers = list(answers)
+    harness.submitter(**settings).submit(upload)
+    assert harness.answers == []
     return upload
 
 
-def copies(world: World) -> list[str]:
-    listed = world.s3.list_objects_v2(Bucket=CONVERTED)
+def copies(harness: PipelineHarness) -> list[str]:
+    listed = harness.s3.list_objects_v2(Bucket=CONVERTED)
     return [found["Key"] for found in listed.get("Contents", [])]
 
 
 @pytest.mark.parametrize("body", [HEIC, avif(40, 30)])
-def test_the_vendor_is_given_a_copy_that_is_gone_once_it_is_done(world: World, body: bytes) -> None:
-    upload = submitted(world, body, accepted())
+def test_the_vendor_is_given_a_copy_that_is_gone_once_it_is_done(
+    harness: PipelineHarness, body: bytes
+) -> None:
+    upload = submitted(harness, body, accepted())
 
-    asked = httpx.URL(httpx.Response(200, content=world.requests[0].content).json()["image"])
+    asked = httpx.URL(httpx.Response(200, content=harness.requests[0].content).json()["image"])
     assert asked.host.startswith(f"{CONVERTED}.")
     assert asked.path == f"/converted/{upload.task_id}"
     assert asked.params["response-content-type"] == "image/jpeg"
-    copy = world.s3.get_object(Bucket=CONVERTED, Key=f"converted/{upload.task_id}")
+    copy = harness.s3.get_object(Bucket=CONVERTED, Key=f"converted/{upload.task_id}")
     assert copy["Body"].read().startswith(b"\xff\xd8")
 
     url = "https://vendor.test/out.png"
-    world.answers = [answer(id="p1", status="processing")]
-    world.poller().poll(upload.task_id)
-    assert copies(world) == [f"converted/{upload.task_id}"]
+    harness.answers = [answer(id="p1", status="processing")]
+    harness.poller().poll(upload.task_id)
+    assert copies(harness) == [f"converted/{upload.task_id}"]
     done = answer(id="p1", status="completed", outputs=[url])
-    world.answers = [done, download(images.png(40, 30))]
-    world.poller().poll(upload.task_id)
+    harness.answers = [done, download(images.png(40, 30))]
+    harness.poller().poll(upload.task_id)
 
-    assert world.task(upload).status is Status.COMPLETED
-    assert copies(world) == []
-    assert world.s3.head_object(Bucket="cutouts", Key="phone.heic.png")
+    assert harness.task(upload).status is Status.COMPLETED
+    assert copies(harness) == []
+    assert harness.s3.head_object(Bucket="cutouts", Key="phone.heic.png")
 
 
-def test_of_a_failed_prediction_the_copy_is_gone_too(world: World) -> None:
-    upload = submitted(world, HEIC, accepted())
-    world.answers = [answer(id="p1", status="failed", error="no subject")]
+def test_of_a_failed_prediction_the_copy_is_gone_too(harness: PipelineHarness) -> None:
+    upload = submitted(harness, HEIC, accepted())
+    harness.answers = [answer(id="p1", status="failed", error="no subject")]
 
     with pytest.raises(Exception, match="no subject"):
-        world.poller().poll(upload.task_id)
+        harness.poller().poll(upload.task_id)
 
-    assert copies(world) == []
+    assert copies(harness) == []
 
 
-def test_that_a_copy_cannot_be_deleted_costs_no_result(world: World) -> None:
-    upload = submitted(world, HEIC, accepted())
+def test_that_a_copy_cannot_be_deleted_costs_no_result(harness: PipelineHarness) -> None:
+    upload = submitted(harness, HEIC, accepted())
     url = "https://vendor.test/out.png"
     done = answer(id="p1", status="completed", outputs=[url])
-    world.answers = [done, download(images.png(40, 30))]
+    harness.answers = [done, download(images.png(40, 30))]
 
-    world.poller(converted_bucket="no-such-bucket").poll(upload.task_id)
+    harness.poller(converted_bucket="no-such-bucket").poll(upload.task_id)
 
-    assert world.task(upload).status is Status.COMPLETED
+    assert harness.task(upload).status is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
     ("body", "code"), [(HEIC[:-9], "unsupported_format"), (avif(1100, 1000), "too_many_pixels")]
 )
 def test_what_cannot_be_converted_is_rejected_and_not_paid(
-    world: World, body: bytes, code: str
+    harness: PipelineHarness, body: bytes, code: str
 ) -> None:
-    task = world.task(submitted(world, body))
+    task = harness.task(submitted(harness, body))
 
     assert (task.status, task.code) == (Status.REJECTED, code)
-    assert copies(world) == []
+    assert copies(harness) == []
 
 
 def test_an_upload_that_must_not_be_read_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: object) -> None:
         raise UploadForbidden("S3 says no")
 
     monkeypatch.setattr("cutout.convert.Storage.read", forbidden)
 
-    task = world.task(submitted(world, HEIC))
+    task = harness.task(submitted(harness, HEIC))
 
     assert (task.status, task.code) == (Status.QUEUED, "upload_forbidden")
 
 
-def test_without_conversion_they_are_rejected(world: World) -> None:
-    task = world.task(submitted(world, HEIC, convert_function=""))
+def test_without_conversion_they_are_rejected(harness: PipelineHarness) -> None:
+    task = harness.task(submitted(harness, HEIC, convert_function=""))
 
     assert (task.status, task.code) == (Status.REJECTED, "unsupported_format")
 
 
 def test_a_photo_that_waits_is_converted_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = httpx.Response(429, json={"code": 429, "message": ""})
-    upload = submitted(world, HEIC, busy)
+    upload = submitted(harness, HEIC, busy)
     monkeypatch.setattr("cutout.convert.upright", None)
 
-    world.pass_time(60)
-    world.answers = [accepted()]
-    world.submitter().wake(upload.task_id)
+    harness.pass_time(60)
+    harness.answers = [accepted()]
+    harness.submitter().wake(upload.task_id)
 
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
 
 def test_an_interrupted_conversion_is_tried_again_and_nothing_is_lost(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("cutout.convert.upright", interrupted)
-        upload = submitted(world, HEIC)
-    waiting = world.task(upload)
+        upload = submitted(harness, HEIC)
+    waiting = harness.task(upload)
     assert (waiting.status, waiting.code) == (Status.QUEUED, "conversion_interrupted")
     assert waiting.attempt == 0
 
-    world.pass_time(60)
-    world.answers = [accepted()]
-    world.submitter().wake(upload.task_id)
+    harness.pass_time(60)
+    harness.answers = [accepted()]
+    harness.submitter().wake(upload.task_id)
 
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
 
 def test_what_interrupts_every_conversion_is_rejected_in_the_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cutout.convert.upright", interrupted)
-    upload = submitted(world, HEIC)
+    upload = submitted(harness, HEIC)
 
-    world.pass_time(600)
-    world.submitter().wake(upload.task_id)
+    harness.pass_time(600)
+    harness.submitter().wake(upload.task_id)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, "conversion_failed")
     assert "ConvertMemoryMegabytes" in str(task.reason)
 

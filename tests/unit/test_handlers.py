@@ -17,8 +17,8 @@ from functions.clock import app as clock
 from functions.poll import app as poll
 from functions.submit import app as submit
 from functions.webhook import app as webhook
+from tests.support.harness import PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
-from tests.support.world import World, accepted, answer, refused
 from tests.unit.test_settings import BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
 
 CONTEXT: Any = SimpleNamespace(
@@ -31,11 +31,11 @@ CONTEXT: Any = SimpleNamespace(
 
 
 @pytest.fixture
-def queue_url(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(submit, "submitter", world.submitter)
-    monkeypatch.setattr(submit, "retrier", world.retrier)
-    monkeypatch.setattr(submit, "upload_queue", lambda: world.upload_queue)
-    return world.queue_url
+def queue_url(harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(submit, "submitter", harness.submitter)
+    monkeypatch.setattr(submit, "retrier", harness.retrier)
+    monkeypatch.setattr(submit, "upload_queue", lambda: harness.upload_queue)
+    return harness.queue_url
 
 
 @pytest.fixture(autouse=True)
@@ -80,50 +80,56 @@ def batch(*bodies: str, receives: int = 1) -> dict[str, Any]:
     }
 
 
-def test_only_the_message_that_failed_goes_back(world: World, queue_url: str) -> None:
-    upload = world.upload(jpeg(4, 3))
-    world.answers = [accepted()]
+def test_only_the_message_that_failed_goes_back(harness: PipelineHarness, queue_url: str) -> None:
+    upload = harness.upload(jpeg(4, 3))
+    harness.answers = [accepted()]
 
     result = submit.handler(batch("not an event", event_of(upload)), CONTEXT)
 
     assert result == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
 
-def test_a_message_that_must_wait_is_done_with(world: World, queue_url: str) -> None:
-    upload = world.upload(jpeg(4, 3))
-    world.answers = [refused(429)]
+def test_a_message_that_must_wait_is_done_with(harness: PipelineHarness, queue_url: str) -> None:
+    upload = harness.upload(jpeg(4, 3))
+    harness.answers = [refused(429)]
 
     result = submit.handler(batch(event_of(upload)), CONTEXT)
 
     assert result == {"batchItemFailures": []}
-    assert world.task(upload).code == "rate_limited"
-    attributes = world.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
+    assert harness.task(upload).code == "rate_limited"
+    attributes = harness.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
     assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
     assert attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "0"
 
 
-def test_a_message_about_a_task_that_is_due_takes_it_further(world: World, queue_url: str) -> None:
-    upload = world.upload(jpeg(4, 3))
-    world.answers = [refused(429), accepted()]
+def test_a_message_about_a_task_that_is_due_takes_it_further(
+    harness: PipelineHarness, queue_url: str
+) -> None:
+    upload = harness.upload(jpeg(4, 3))
+    harness.answers = [refused(429), accepted()]
     submit.handler(batch(event_of(upload)), CONTEXT)
-    world.pass_time(60)
+    harness.pass_time(60)
 
     submit.handler(batch(TaskDue.body(upload.task_id)), CONTEXT)
 
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(1, 10), (3, 90)])
 def test_a_message_that_failed_comes_back_soon(
-    world: World, queue_url: str, receives: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness,
+    queue_url: str,
+    receives: int,
+    seconds: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hidden: list[tuple[str, int]] = []
 
     def hide(**asked: Any) -> None:
         hidden.append((asked["ReceiptHandle"], asked["VisibilityTimeout"]))
 
-    monkeypatch.setattr(world.sqs, "change_message_visibility", hide)
+    monkeypatch.setattr(harness.sqs, "change_message_visibility", hide)
 
     result = submit.handler(batch("not an event", receives=receives), CONTEXT)
 
@@ -131,19 +137,21 @@ def test_a_message_that_failed_comes_back_soon(
     assert hidden == [("handle-0", seconds)]
 
 
-def test_the_clock_tells_what_it_woke(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload = world.upload(jpeg(4, 3))
-    world.answers = [refused(429)]
-    world.submitter().submit(upload)
-    world.pass_time(60)
-    monkeypatch.setattr(clock, "waker", world.waker)
-    monkeypatch.setattr(clock, "utc_now", lambda: world.now)
+def test_the_clock_tells_what_it_woke(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = harness.upload(jpeg(4, 3))
+    harness.answers = [refused(429)]
+    harness.submitter().submit(upload)
+    harness.pass_time(60)
+    monkeypatch.setattr(clock, "waker", harness.waker)
+    monkeypatch.setattr(clock, "utc_now", lambda: harness.now)
 
     assert clock.handler({}, CONTEXT) == {"rate_limited": 1}
 
 
 def test_a_bad_message_is_logged_without_its_content(
-    world: World, queue_url: str, caplog: pytest.LogCaptureFixture
+    harness: PipelineHarness, queue_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     submit.handler(batch('{"detail": {"secret": "do-not-log"}}'), CONTEXT)
 
@@ -152,12 +160,12 @@ def test_a_bad_message_is_logged_without_its_content(
 
 
 def test_the_poll_handler_returns_what_the_machine_reads(
-    world: World, queue_url: str, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, queue_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload = world.upload(jpeg(4, 3))
-    world.answers = [accepted(), answer(id="p1", status="processing")]
-    world.submitter().submit(upload)
-    monkeypatch.setattr(poll, "poller", world.poller)
+    upload = harness.upload(jpeg(4, 3))
+    harness.answers = [accepted(), answer(id="p1", status="processing")]
+    harness.submitter().submit(upload)
+    monkeypatch.setattr(poll, "poller", harness.poller)
 
     result = poll.handler({"task_id": upload.task_id}, CONTEXT)
 

@@ -24,29 +24,29 @@ from cutout.domain.errors import (
 )
 from cutout.domain.tasks import AttemptId, Confidence, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
-from tests.support.images import encode, jpeg, noise, png
-from tests.support.world import (
+from tests.support.harness import (
     BASE_URL,
     WEBHOOK_URL,
+    PipelineHarness,
     Reply,
-    World,
     accepted,
     answer,
     download,
     refused,
 )
+from tests.support.images import encode, jpeg, noise, png
 
 OUTPUT = f"{BASE_URL}/out.png"
 
 
 @pytest.fixture
-def task(world: World) -> Task:
+def task(harness: PipelineHarness) -> Task:
     """A task that the vendor is processing."""
-    upload = world.upload(jpeg(40, 30), "a b/ü+%.jpg")
-    world.answers = [accepted("p1")]
-    world.submitter().submit(upload)
-    world.requests.clear()
-    return world.task(upload)
+    upload = harness.upload(jpeg(40, 30), "a b/ü+%.jpg")
+    harness.answers = [accepted("p1")]
+    harness.submitter().submit(upload)
+    harness.requests.clear()
+    return harness.task(upload)
 
 
 def completed(**more: object) -> httpx.Response:
@@ -55,32 +55,36 @@ def completed(**more: object) -> httpx.Response:
     )
 
 
-def test_a_running_prediction_is_waited_for_ever_longer(world: World, task: Task) -> None:
+def test_a_running_prediction_is_waited_for_ever_longer(
+    harness: PipelineHarness, task: Task
+) -> None:
     waits = []
     for _ in range(4):
-        world.answers = [answer(id="p1", status="processing")]
-        result = world.poller().poll(task.task_id)
+        harness.answers = [answer(id="p1", status="processing")]
+        result = harness.poller().poll(task.task_id)
         waits.append(result.wait_seconds)
-        world.pass_time(20)
+        harness.pass_time(20)
 
     assert result.status is Status.PROCESSING
     assert waits == [2, 5, 10, 15]
-    assert world.ledger.get(task.task_id).polls == 4
+    assert harness.ledger.get(task.task_id).polls == 4
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix: str) -> None:
+def test_a_base64_output_is_saved_byte_for_byte(
+    harness: PipelineHarness, task: Task, prefix: str
+) -> None:
     image = png(400, 300)
     assert len(image) > BLOCK_BYTES
     output = prefix + base64.b64encode(image).decode()
-    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+    harness.answers = [answer(id="p1", status="completed", outputs=[output])]
 
-    result = world.poller().poll(task.task_id)
+    result = harness.poller().poll(task.task_id)
 
     assert result.status is Status.COMPLETED
-    saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
+    saved = harness.s3.get_object(Bucket="cutouts", Key=task.output_key)["Body"].read()
     assert hashlib.sha256(saved).digest() == hashlib.sha256(image).digest()
-    (request,) = world.requests
+    (request,) = harness.requests
     assert request.url.path == "/api/v3/predictions/p1/result"
 
 
@@ -97,72 +101,80 @@ def test_a_base64_output_is_saved_byte_for_byte(world: World, task: Task, prefix
     ids=["empty", "no base64", "truncated", "odd end", "no PNG", "no alpha"],
 )
 def test_a_bad_base64_output_fails_and_leaves_nothing(
-    world: World, task: Task, output: str
+    harness: PipelineHarness, task: Task, output: str
 ) -> None:
-    world.answers = [answer(id="p1", status="completed", outputs=[output])]
+    harness.answers = [answer(id="p1", status="completed", outputs=[output])]
 
     with pytest.raises(BadOutput):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
-    assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
+    assert harness.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
 
 
 class TestWithTheWebhook:
     @pytest.fixture
-    def expecting(self, world: World) -> Task:
+    def expecting(self, harness: PipelineHarness) -> Task:
         """A task that the vendor will call back about."""
-        upload = world.upload(jpeg(40, 30))
-        world.answers = [accepted("p1")]
-        world.submitter(webhook_url=WEBHOOK_URL).submit(upload)
-        return world.task(upload)
+        upload = harness.upload(jpeg(40, 30))
+        harness.answers = [accepted("p1")]
+        harness.submitter(webhook_url=WEBHOOK_URL).submit(upload)
+        return harness.task(upload)
 
     def test_a_poll_that_comes_too_early_waits_for_the_callback(
-        self, world: World, expecting: Task
+        self, harness: PipelineHarness, expecting: Task
     ) -> None:
-        world.answers = [answer(id="p1", status="processing")]
+        harness.answers = [answer(id="p1", status="processing")]
 
-        result = world.poller(webhook_fallback_seconds=45).poll(expecting.task_id)
+        result = harness.poller(webhook_fallback_seconds=45).poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (45, True)
 
-    def test_the_fallback_makes_no_wait_shorter(self, world: World, expecting: Task) -> None:
-        world.answers = [answer(id="p1", status="processing")]
-        world.pass_time(119)
+    def test_the_fallback_makes_no_wait_shorter(
+        self, harness: PipelineHarness, expecting: Task
+    ) -> None:
+        harness.answers = [answer(id="p1", status="processing")]
+        harness.pass_time(119)
 
-        result = world.poller(webhook_fallback_seconds=2).poll(expecting.task_id)
+        result = harness.poller(webhook_fallback_seconds=2).poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (30, True)
 
     def test_after_the_callback_it_is_the_schedule_that_counts(
-        self, world: World, expecting: Task
+        self, harness: PipelineHarness, expecting: Task
     ) -> None:
-        world.ledger.record_callback(AttemptId(expecting.task_id, 1), "p1", world.now)
-        world.answers = [answer(id="p1", status="processing")]
+        harness.ledger.record_callback(AttemptId(expecting.task_id, 1), "p1", harness.now)
+        harness.answers = [answer(id="p1", status="processing")]
 
-        result = world.poller().poll(expecting.task_id)
+        result = harness.poller().poll(expecting.task_id)
 
         assert (result.wait_seconds, result.await_callback) == (2, False)
 
-    def test_a_finished_task_awaits_nothing(self, world: World, expecting: Task) -> None:
-        world.answers = [completed(), download(png(40, 30))]
+    def test_a_finished_task_awaits_nothing(
+        self, harness: PipelineHarness, expecting: Task
+    ) -> None:
+        harness.answers = [completed(), download(png(40, 30))]
 
-        result = world.poller().poll(expecting.task_id)
+        result = harness.poller().poll(expecting.task_id)
 
         assert (result.status, result.wait_seconds) == (Status.COMPLETED, 0)
 
 
 @pytest.mark.parametrize("status", ["created", "something-new"])
-def test_a_status_that_is_no_end_is_waited_for(world: World, task: Task, status: str) -> None:
-    world.answers = [answer(id="p1", status=status)]
+def test_a_status_that_is_no_end_is_waited_for(
+    harness: PipelineHarness, task: Task, status: str
+) -> None:
+    harness.answers = [answer(id="p1", status=status)]
 
-    assert world.poller().poll(task.task_id).status is Status.PROCESSING
+    assert harness.poller().poll(task.task_id).status is Status.PROCESSING
 
 
-def test_a_finished_image_is_saved_under_the_mirrored_key(world: World, task: Task) -> None:
+def test_a_finished_image_is_saved_under_the_mirrored_key(
+    harness: PipelineHarness, task: Task
+) -> None:
     image = png(40, 30)
-    world.answers = [completed(), download(image)]
+    harness.answers = [completed(), download(image)]
 
-    result = world.poller().poll(task.task_id)
+    result = harness.poller().poll(task.task_id)
 
     assert result.model_dump(mode="json") == {
         "task_id": task.task_id,
@@ -170,12 +182,12 @@ def test_a_finished_image_is_saved_under_the_mirrored_key(world: World, task: Ta
         "wait_seconds": 0,
         "await_callback": False,
     }
-    saved = world.s3.get_object(Bucket="cutouts", Key="a b/ü+%.jpg.png")
+    saved = harness.s3.get_object(Bucket="cutouts", Key="a b/ü+%.jpg.png")
     assert hashlib.sha256(saved["Body"].read()).digest() == hashlib.sha256(image).digest()
     assert saved["ContentType"] == "image/png"
-    ended = world.ledger.get(task.task_id)
+    ended = harness.ledger.get(task.task_id)
     assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
-    (event,) = world.published()
+    (event,) = harness.published()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
         "version": "1",
@@ -189,24 +201,24 @@ def test_a_finished_image_is_saved_under_the_mirrored_key(world: World, task: Ta
 
 
 def test_how_sure_the_remover_was_is_in_the_ledger_and_on_the_output(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
     sure = download(png(40, 30))
     sure.headers["x-cutout-confidence-level"] = "medium"
-    world.answers = [completed(), sure]
+    harness.answers = [completed(), sure]
 
-    world.poller().poll(task.task_id)
+    harness.poller().poll(task.task_id)
 
-    assert world.ledger.get(task.task_id).confidence is Confidence.MEDIUM
-    saved = world.s3.head_object(Bucket="cutouts", Key=task.output_key)
+    assert harness.ledger.get(task.task_id).confidence is Confidence.MEDIUM
+    saved = harness.s3.head_object(Bucket="cutouts", Key=task.output_key)
     assert saved["Metadata"]["cutout-confidence"] == "medium"
 
 
 def test_a_paid_image_is_saved_although_the_bucket_refuses_its_tags(
-    world: World, task: Task, caplog: pytest.LogCaptureFixture
+    harness: PipelineHarness, task: Task, caplog: pytest.LogCaptureFixture
 ) -> None:
     team: Any = {"TagSet": [{"Key": "team", "Value": "a"}]}
-    world.s3.put_object_tagging(Bucket="uploads", Key=task.key, Tagging=team)
+    harness.s3.put_object_tagging(Bucket="uploads", Key=task.key, Tagging=team)
     refused_puts: list[str] = []
     denied: Any = {"HTTPStatusCode": 403}
 
@@ -217,95 +229,99 @@ def test_a_paid_image_is_saved_although_the_bucket_refuses_its_tags(
                 {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": denied}, "Put"
             )
 
-    world.s3.meta.events.register("provide-client-params.s3.PutObject", refuse_tags)
+    harness.s3.meta.events.register("provide-client-params.s3.PutObject", refuse_tags)
     image = png(40, 30)
-    world.answers = [completed(), download(image), download(image)]
+    harness.answers = [completed(), download(image), download(image)]
 
-    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
 
     assert refused_puts == [task.output_key]
-    saved = world.s3.get_object(Bucket="cutouts", Key=task.output_key)
+    saved = harness.s3.get_object(Bucket="cutouts", Key=task.output_key)
     assert saved["Body"].read() == image
     assert "TagCount" not in saved
     assert "saved without the metadata and tags of its source" in caplog.text
-    assert [event["detail-type"] for event in world.published()] == ["Cutout Completed"]
+    assert [event["detail-type"] for event in harness.published()] == ["Cutout Completed"]
 
 
 def test_a_completion_that_cannot_be_published_is_not_written_either(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    poller = world.poller()
-    broken = replace(poller, events=EventBus(world.events, "no-such-bus"))
-    world.answers = [answer for _ in range(2) for answer in (completed(), download(png(40, 30)))]
+    poller = harness.poller()
+    broken = replace(poller, events=EventBus(harness.events, "no-such-bus"))
+    harness.answers = [answer for _ in range(2) for answer in (completed(), download(png(40, 30)))]
 
     with pytest.raises(ServiceError):
         broken.poll(task.task_id)
-    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+    assert harness.ledger.get(task.task_id).status is Status.PROCESSING
 
     assert poller.poll(task.task_id).status is Status.COMPLETED
-    assert len(world.published()) == 1
+    assert len(harness.published()) == 1
 
 
-def test_the_key_is_sent_to_the_api_and_not_to_the_output(world: World, task: Task) -> None:
-    world.answers = [completed(), download(png(40, 30))]
+def test_the_key_is_sent_to_the_api_and_not_to_the_output(
+    harness: PipelineHarness, task: Task
+) -> None:
+    harness.answers = [completed(), download(png(40, 30))]
 
-    world.poller().poll(task.task_id)
+    harness.poller().poll(task.task_id)
 
-    asked, fetched = world.requests
+    asked, fetched = harness.requests
     assert asked.url.path == "/api/v3/predictions/p1/result"
     assert asked.headers["Authorization"] == "Bearer the-key"
     assert "Authorization" not in fetched.headers
 
 
-def test_a_poll_after_the_end_changes_nothing(world: World, task: Task) -> None:
-    world.answers = [completed(), download(png(40, 30))]
-    world.poller().poll(task.task_id)
-    world.requests.clear()
+def test_a_poll_after_the_end_changes_nothing(harness: PipelineHarness, task: Task) -> None:
+    harness.answers = [completed(), download(png(40, 30))]
+    harness.poller().poll(task.task_id)
+    harness.requests.clear()
 
-    result = world.poller().poll(task.task_id)
+    result = harness.poller().poll(task.task_id)
 
     assert result.status is Status.COMPLETED
-    assert world.requests == []
+    assert harness.requests == []
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "timeout", "deleted"])
 def test_a_prediction_that_ended_without_an_image_fails(
-    world: World, task: Task, status: str
+    harness: PipelineHarness, task: Task, status: str
 ) -> None:
-    world.answers = [answer(id="p1", status=status, error={"message": "no subject"})]
+    harness.answers = [answer(id="p1", status=status, error={"message": "no subject"})]
 
     with pytest.raises(PredictionFailed, match=f"ended it as {status}: no subject"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_a_failure_without_a_reason_says_so(world: World, task: Task) -> None:
-    world.answers = [answer(id="p1", status="failed")]
+def test_a_failure_without_a_reason_says_so(harness: PipelineHarness, task: Task) -> None:
+    harness.answers = [answer(id="p1", status="failed")]
 
     with pytest.raises(PredictionFailed, match="ended it as failed: no reason given"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
 def test_a_completion_is_counted_and_its_latency_remembered(
-    world: World, task: Task, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[Status] = []
     measured: list[str] = []
     monkeypatch.setattr("cutout.poll.count_task", counted.append)
     monkeypatch.setattr("cutout.poll.measure_completed", lambda done: measured.append(done.task_id))
-    world.answers = [completed(), download(png(40, 30))]
+    harness.answers = [completed(), download(png(40, 30))]
 
-    poller = world.poller()
+    poller = harness.poller()
     poller.poll(task.task_id)
 
     assert (counted, measured) == ([Status.COMPLETED], [task.task_id])
     assert poller.latencies.recent(task.model) == [1.234]
 
 
-def test_a_completion_without_a_latency_teaches_nothing(world: World, task: Task) -> None:
+def test_a_completion_without_a_latency_teaches_nothing(
+    harness: PipelineHarness, task: Task
+) -> None:
     done = answer(id="p1", status="completed", outputs=[OUTPUT], timings={"inference": 0})
-    world.answers = [done, download(png(40, 30))]
+    harness.answers = [done, download(png(40, 30))]
 
-    poller = world.poller()
+    poller = harness.poller()
     poller.poll(task.task_id)
 
     assert poller.latencies.recent(task.model) == []
@@ -313,19 +329,19 @@ def test_a_completion_without_a_latency_teaches_nothing(world: World, task: Task
 
 @pytest.mark.parametrize(("age", "wait"), [(100, 25), (101, 26), (300, 60)])
 def test_a_trouble_is_waited_out_ever_longer_up_to_a_minute(
-    world: World, task: Task, age: int, wait: int
+    harness: PipelineHarness, task: Task, age: int, wait: int
 ) -> None:
-    world.pass_time(age)
-    world.answers = [httpx.ConnectError("no route")] * 9
+    harness.pass_time(age)
+    harness.answers = [httpx.ConnectError("no route")] * 9
 
-    assert world.poller().poll(task.task_id).wait_seconds == wait
+    assert harness.poller().poll(task.task_id).wait_seconds == wait
 
 
-def test_a_completed_prediction_without_outputs_fails(world: World, task: Task) -> None:
-    world.answers = [answer(id="p1", status="completed", outputs=None)]
+def test_a_completed_prediction_without_outputs_fails(harness: PipelineHarness, task: Task) -> None:
+    harness.answers = [answer(id="p1", status="completed", outputs=None)]
 
     with pytest.raises(PredictionFailed, match="without an output"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
 @pytest.mark.parametrize(
@@ -338,40 +354,40 @@ def test_a_completed_prediction_without_outputs_fails(world: World, task: Task) 
     ],
 )
 def test_a_bad_output_fails_and_leaves_nothing(
-    world: World, task: Task, output: httpx.Response, error: type[Exception]
+    harness: PipelineHarness, task: Task, output: httpx.Response, error: type[Exception]
 ) -> None:
-    world.answers = [completed(), output]
+    harness.answers = [completed(), output]
 
     with pytest.raises(error):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
-    assert world.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
-    assert world.ledger.get(task.task_id).status is Status.PROCESSING
+    assert harness.s3.list_objects_v2(Bucket="cutouts")["KeyCount"] == 0
+    assert harness.ledger.get(task.task_id).status is Status.PROCESSING
 
 
-def test_an_output_that_is_too_large_fails(world: World, task: Task) -> None:
-    world.answers = [completed(), download(bytes(11_000_000))]
+def test_an_output_that_is_too_large_fails(harness: PipelineHarness, task: Task) -> None:
+    harness.answers = [completed(), download(bytes(11_000_000))]
 
     with pytest.raises(BadOutput):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_the_deadline_counts_from_the_submit(world: World, task: Task) -> None:
-    world.answers = [answer(id="p1", status="processing")] * 2
-    world.pass_time(599)
-    assert world.poller().poll(task.task_id).status is Status.PROCESSING
+def test_the_deadline_counts_from_the_submit(harness: PipelineHarness, task: Task) -> None:
+    harness.answers = [answer(id="p1", status="processing")] * 2
+    harness.pass_time(599)
+    assert harness.poller().poll(task.task_id).status is Status.PROCESSING
 
-    world.pass_time(1)
+    harness.pass_time(1)
 
     with pytest.raises(TimedOut, match="no result within 600 s"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_a_result_after_the_deadline_is_still_taken(world: World, task: Task) -> None:
-    world.pass_time(6000)
-    world.answers = [completed(), download(png(40, 30))]
+def test_a_result_after_the_deadline_is_still_taken(harness: PipelineHarness, task: Task) -> None:
+    harness.pass_time(6000)
+    harness.answers = [completed(), download(png(40, 30))]
 
-    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
 
 
 TROUBLES: dict[str, list[Reply]] = {
@@ -388,73 +404,79 @@ TROUBLES: dict[str, list[Reply]] = {
 
 @pytest.mark.parametrize("replies", TROUBLES.values(), ids=TROUBLES)
 def test_a_trouble_that_may_pass_is_waited_out(
-    world: World, task: Task, replies: list[Reply]
+    harness: PipelineHarness, task: Task, replies: list[Reply]
 ) -> None:
-    world.answers = list(replies)
+    harness.answers = list(replies)
 
-    result = world.poller().poll(task.task_id)
+    result = harness.poller().poll(task.task_id)
 
     assert result.status is Status.PROCESSING
     assert result.wait_seconds >= 2
-    world.answers = [completed(), download(png(40, 30))]
-    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+    harness.answers = [completed(), download(png(40, 30))]
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
 
 
-def test_a_trouble_is_looked_at_ever_later_until_the_deadline(world: World, task: Task) -> None:
+def test_a_trouble_is_looked_at_ever_later_until_the_deadline(
+    harness: PipelineHarness, task: Task
+) -> None:
     waits = []
     for _ in range(9):
-        world.answers = [refused(500)]
-        waits.append(world.poller().poll(task.task_id).wait_seconds)
-        world.pass_time(max(waits[-1], 30))
+        harness.answers = [refused(500)]
+        waits.append(harness.poller().poll(task.task_id).wait_seconds)
+        harness.pass_time(max(waits[-1], 30))
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (2, 60)
 
-    world.now = task.deadline(600)
-    world.answers = [refused(500)]
+    harness.now = task.deadline(600)
+    harness.answers = [refused(500)]
     with pytest.raises(TimedOut, match="within 600 s; at last: the vendor answered 500"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_an_older_revision_that_is_being_saved_is_waited_for(world: World, task: Task) -> None:
+def test_an_older_revision_that_is_being_saved_is_waited_for(
+    harness: PipelineHarness, task: Task
+) -> None:
     older = task.model_copy(update={"task_id": "0" * 32})
-    locks = world.poller().locks
-    locks.acquire(older, world.now, world.now + timedelta(seconds=330))
-    world.answers = [completed()]
+    locks = harness.poller().locks
+    locks.acquire(older, harness.now, harness.now + timedelta(seconds=330))
+    harness.answers = [completed()]
 
-    assert world.poller().poll(task.task_id).status is Status.PROCESSING
+    assert harness.poller().poll(task.task_id).status is Status.PROCESSING
 
-    world.pass_time(331)
-    world.answers = [completed(), download(png(40, 30))]
-    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+    harness.pass_time(331)
+    harness.answers = [completed(), download(png(40, 30))]
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
 
 
-def test_a_prediction_that_the_vendor_still_does_not_know_is_told(world: World, task: Task) -> None:
-    world.pass_time(121)
-    world.answers = [refused(404, "Prediction not found")]
+def test_a_prediction_that_the_vendor_still_does_not_know_is_told(
+    harness: PipelineHarness, task: Task
+) -> None:
+    harness.pass_time(121)
+    harness.answers = [refused(404, "Prediction not found")]
 
     with pytest.raises(PredictionNotFound):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_for_two_minutes_the_vendor_need_not_know_it(world: World, task: Task) -> None:
-    world.pass_time(120)
-    world.answers = [refused(404, "Prediction not found")]
+def test_for_two_minutes_the_vendor_need_not_know_it(harness: PipelineHarness, task: Task) -> None:
+    harness.pass_time(120)
+    harness.answers = [refused(404, "Prediction not found")]
 
-    assert world.poller().poll(task.task_id).status is Status.PROCESSING
+    assert harness.poller().poll(task.task_id).status is Status.PROCESSING
 
 
-def test_a_task_that_is_not_in_the_ledger_is_told(world: World) -> None:
+def test_a_task_that_is_not_in_the_ledger_is_told(harness: PipelineHarness) -> None:
     with pytest.raises(TaskNotFound):
-        world.poller().poll("nobody")
+        harness.poller().poll("nobody")
 
 
 def test_a_task_without_its_prediction_fails_for_asking_again_cannot_help(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    world.ledger.update(task, prediction_id=None)
+    harness.ledger.update(task, prediction_id=None)
 
     with pytest.raises(PredictionMissing):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
 # ------------------------------------------------------------------ nothing to see
@@ -470,38 +492,40 @@ def whole(alpha: int) -> bytes:
     ("alpha", "wish", "error"), [(0, "save", EmptyCutout), (255, "fail", OpaqueCutout)]
 )
 def test_an_output_with_nothing_to_see_fails_its_task(
-    world: World, task: Task, alpha: int, wish: str, error: type[CutoutError]
+    harness: PipelineHarness, task: Task, alpha: int, wish: str, error: type[CutoutError]
 ) -> None:
-    world.answers = [completed(), download(whole(alpha))]
+    harness.answers = [completed(), download(whole(alpha))]
     with pytest.raises(error):
-        world.poller(opaque_cutout=wish).poll(task.task_id)
-    assert "Contents" not in world.s3.list_objects_v2(Bucket="cutouts")
+        harness.poller(opaque_cutout=wish).poll(task.task_id)
+    assert "Contents" not in harness.s3.list_objects_v2(Bucket="cutouts")
 
 
-def test_an_opaque_output_is_saved_unless_the_stack_says_no(world: World, task: Task) -> None:
-    world.answers = [completed(), download(whole(255))]
-    assert world.poller().poll(task.task_id).status is Status.COMPLETED
+def test_an_opaque_output_is_saved_unless_the_stack_says_no(
+    harness: PipelineHarness, task: Task
+) -> None:
+    harness.answers = [completed(), download(whole(255))]
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
 
 
 def test_an_output_with_more_pixels_than_an_upload_may_have_is_refused(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    world.answers = [completed(), download(png(1001, 1000))]
+    harness.answers = [completed(), download(png(1001, 1000))]
     with pytest.raises(BadOutput, match="1001 x 1000 pixels"):
-        world.poller().poll(task.task_id)
+        harness.poller().poll(task.task_id)
 
 
-def test_another_revisions_output_is_never_saved(world: World) -> None:
+def test_another_revisions_output_is_never_saved(harness: PipelineHarness) -> None:
     """Without versions, the vendor may have been given what was uploaded later."""
-    upload = world.upload(jpeg(40, 30)).model_copy(update={"version_id": None, "sequencer": "01"})
-    world.answers = [accepted("p1")]
-    world.submitter().submit(upload)
-    world.upload(jpeg(50, 30))
-    world.answers = [completed(), download(png(50, 30))]
+    upload = harness.upload(jpeg(40, 30)).model_copy(update={"version_id": None, "sequencer": "01"})
+    harness.answers = [accepted("p1")]
+    harness.submitter().submit(upload)
+    harness.upload(jpeg(50, 30))
+    harness.answers = [completed(), download(png(50, 30))]
 
-    result = world.poller().poll(upload.task_id)
+    result = harness.poller().poll(upload.task_id)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (result.status, task.status, task.code) == ("superseded", "superseded", "superseded")
     assert task.reason == "the object was replaced while it was processed"
-    assert "Contents" not in world.s3.list_objects_v2(Bucket="cutouts")
+    assert "Contents" not in harness.s3.list_objects_v2(Bucket="cutouts")

@@ -8,8 +8,8 @@ import pytest
 from cutout.domain.errors import ServiceError
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
+from tests.support.harness import MODEL, PipelineHarness, accepted, answer, download, refused
 from tests.support.images import jpeg, png
-from tests.support.world import MODEL, World, accepted, answer, download, refused
 
 OTHER_MODEL = "acme/other"
 PHOTO, PNG = jpeg(40, 30), png(40, 30)
@@ -18,19 +18,19 @@ PHOTO, PNG = jpeg(40, 30), png(40, 30)
 class Reusing:
     """The pipeline with the option on, a step at a time."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, harness: PipelineHarness) -> None:
+        self.harness = harness
         self.settings: dict[str, Any] = {"reuse_results": True, "allowed_models": OTHER_MODEL}
 
     def upload(self, key: str, body: bytes = PHOTO, **metadata: str) -> Upload:
-        return self.world.upload(body, key, **metadata)
+        return self.harness.upload(body, key, **metadata)
 
     def submit(self, upload: Upload, *answers: httpx.Response) -> Task:
         """Have an upload taken up; the vendor must be asked as often as there are answers."""
-        self.world.answers = list(answers)
-        self.world.submitter(**self.settings).submit(upload)
-        assert self.world.answers == []
-        return self.world.task(upload)
+        self.harness.answers = list(answers)
+        self.harness.submitter(**self.settings).submit(upload)
+        assert self.harness.answers == []
+        return self.harness.task(upload)
 
     def send(self, upload: Upload, prediction_id: str = "p1") -> Task:
         task = self.submit(upload, accepted(prediction_id))
@@ -38,10 +38,10 @@ class Reusing:
         return task
 
     def poll(self, upload: Upload, *answers: httpx.Response) -> Task:
-        self.world.answers = list(answers)
-        self.world.poller(reuse_results=True).poll(upload.task_id)
-        assert self.world.answers == []
-        return self.world.task(upload)
+        self.harness.answers = list(answers)
+        self.harness.poller(reuse_results=True).poll(upload.task_id)
+        assert self.harness.answers == []
+        return self.harness.task(upload)
 
     def complete(self, upload: Upload, prediction_id: str = "p1", body: bytes = PNG) -> Task:
         url = "https://vendor.test/out.png"
@@ -49,18 +49,20 @@ class Reusing:
         return self.poll(upload, done, download(body))
 
     def close(self, upload: Upload) -> None:
-        task = self.world.task(upload)
-        self.world.closer().close(task, Status.FAILED, "prediction_failed", "no subject")
+        task = self.harness.task(upload)
+        self.harness.closer().close(task, Status.FAILED, "prediction_failed", "no subject")
 
     def png(self, key: str) -> bytes:
-        body: bytes = self.world.s3.get_object(Bucket="cutouts", Key=key)["Body"].read()
+        body: bytes = self.harness.s3.get_object(Bucket="cutouts", Key=key)["Body"].read()
         return body
 
 
 @pytest.fixture
-def reusing(world: World) -> Reusing:
-    world.s3.put_bucket_versioning(Bucket="cutouts", VersioningConfiguration={"Status": "Enabled"})
-    return Reusing(world)
+def reusing(harness: PipelineHarness) -> Reusing:
+    harness.s3.put_bucket_versioning(
+        Bucket="cutouts", VersioningConfiguration={"Status": "Enabled"}
+    )
+    return Reusing(harness)
 
 
 @pytest.fixture
@@ -79,11 +81,11 @@ def test_an_equal_upload_gets_the_same_png_for_nothing(reusing: Reusing, first: 
 
     assert (copied.status, copied.reused_from) == (Status.COMPLETED, first.task_id)
     assert reusing.png("second.jpg.png") == PNG
-    saved = reusing.world.s3.head_object(Bucket="cutouts", Key="second.jpg.png")
+    saved = reusing.harness.s3.head_object(Bucket="cutouts", Key="second.jpg.png")
     assert saved["Metadata"]["cutout-reused-from"] == first.task_id
     assert saved["Metadata"]["cutout-task-id"] == copied.task_id
     assert saved["Metadata"]["title"] == "mine"
-    told = [event["detail"] for event in reusing.world.published()]
+    told = [event["detail"] for event in reusing.harness.published()]
     assert [event["reused_from"] for event in told] == [None, first.task_id]
 
 
@@ -99,14 +101,14 @@ def test_other_bytes_or_another_model_are_paid(
     assert (task.prediction_id, task.reused_from) == ("p2", None)
 
 
-def test_the_option_is_off_unless_it_is_asked_for(world: World) -> None:
-    world.answers = [accepted("p1"), accepted("p2")]
-    uploads = [world.upload(PHOTO, f"{number}.jpg") for number in range(2)]
+def test_the_option_is_off_unless_it_is_asked_for(harness: PipelineHarness) -> None:
+    harness.answers = [accepted("p1"), accepted("p2")]
+    uploads = [harness.upload(PHOTO, f"{number}.jpg") for number in range(2)]
     for upload in uploads:
-        world.submitter().submit(upload)
+        harness.submitter().submit(upload)
 
-    assert world.answers == []
-    assert [world.task(upload).content_sha256 for upload in uploads] == [None, None]
+    assert harness.answers == []
+    assert [harness.task(upload).content_sha256 for upload in uploads] == [None, None]
 
 
 def test_budget_and_plan_are_not_touched_by_a_copy(reusing: Reusing) -> None:
@@ -114,14 +116,14 @@ def test_budget_and_plan_are_not_touched_by_a_copy(reusing: Reusing) -> None:
     first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
     reusing.submit(first, answer(model_id=MODEL, price=0.01), accepted())
     reusing.complete(first)
-    before = reusing.world.table.get("#governor")
+    before = reusing.harness.table.get("#governor")
     assert before
     assert before["spent"] == 10_000  # millionths
 
     reusing.submit(second)
 
     assert reusing.poll(second).status is Status.COMPLETED
-    assert reusing.world.table.get("#governor") == before
+    assert reusing.harness.table.get("#governor") == before
 
 
 def test_while_the_first_is_on_its_way_the_second_waits_for_it(reusing: Reusing) -> None:
@@ -138,20 +140,20 @@ def test_while_the_first_is_on_its_way_the_second_waits_for_it(reusing: Reusing)
 def test_of_two_at_once_one_pays(reusing: Reusing) -> None:
     """The second is written ahead before the first is; both found nobody who pays."""
     first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
-    world = reusing.world
+    harness = reusing.harness
 
     def meanwhile(params: dict[str, Any], **_: Any) -> None:
         # The first is written ahead: the second goes all the way before the first claims.
         written = params["ExpressionAttributeValues"]
         if {"S": "submitting"} in written.values():
-            world.dynamodb.meta.events.unregister(EVENT, meanwhile)
-            world.submitter(**reusing.settings).submit(second)
+            harness.dynamodb.meta.events.unregister(EVENT, meanwhile)
+            harness.submitter(**reusing.settings).submit(second)
 
-    world.dynamodb.meta.events.register(EVENT, meanwhile)
+    harness.dynamodb.meta.events.register(EVENT, meanwhile)
     reusing.submit(first, accepted("p2"))
 
-    assert world.task(second).prediction_id == "p2"
-    assert world.task(first).reused_from == second.task_id
+    assert harness.task(second).prediction_id == "p2"
+    assert harness.task(first).reused_from == second.task_id
     reusing.complete(second, "p2")
     assert reusing.poll(first).status is Status.COMPLETED
 
@@ -167,7 +169,7 @@ def test_when_the_first_fails_the_second_pays(reusing: Reusing) -> None:
 
     waiting = reusing.poll(second)
     assert (waiting.status, waiting.reused_from) == (Status.QUEUED, None)
-    assert waiting.due_at == reusing.world.now
+    assert waiting.due_at == reusing.harness.now
 
     assert reusing.send(second, "p2").prediction_id == "p2"
     assert reusing.complete(second, "p2").status is Status.COMPLETED
@@ -188,7 +190,7 @@ def test_one_that_the_ledger_has_forgotten_is_not_waited_for(reusing: Reusing) -
     first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
     reusing.send(first)
     reusing.submit(second)
-    reusing.world.dynamodb.delete_item(TableName="tasks", Key={"task_id": {"S": first.task_id}})
+    reusing.harness.dynamodb.delete_item(TableName="tasks", Key={"task_id": {"S": first.task_id}})
 
     assert reusing.poll(second).status is Status.QUEUED
     assert reusing.send(second, "p2").reused_from is None
@@ -197,7 +199,7 @@ def test_one_that_the_ledger_has_forgotten_is_not_waited_for(reusing: Reusing) -
 def test_the_very_version_is_copied_when_another_png_has_come_under_the_key(
     reusing: Reusing, first: Task
 ) -> None:
-    reusing.world.s3.put_object(Bucket="cutouts", Key=first.output_key, Body=png(7, 7))
+    reusing.harness.s3.put_object(Bucket="cutouts", Key=first.output_key, Body=png(7, 7))
     second = reusing.upload("second.jpg")
 
     reusing.submit(second)
@@ -210,7 +212,7 @@ def test_a_png_that_is_gone_is_not_copied_and_not_asked_for_again(
     reusing: Reusing, first: Task
 ) -> None:
     version: Any = {"VersionId": first.output_version_id}
-    reusing.world.s3.delete_object(Bucket="cutouts", Key=first.output_key, **version)
+    reusing.harness.s3.delete_object(Bucket="cutouts", Key=first.output_key, **version)
     second = reusing.upload("second.jpg")
 
     reusing.submit(second)
@@ -219,12 +221,12 @@ def test_a_png_that_is_gone_is_not_copied_and_not_asked_for_again(
     assert reusing.send(second, "p2").prediction_id == "p2"
 
 
-def test_without_versions_a_png_that_was_replaced_is_not_copied(world: World) -> None:
-    reusing = Reusing(world)
+def test_without_versions_a_png_that_was_replaced_is_not_copied(harness: PipelineHarness) -> None:
+    reusing = Reusing(harness)
     first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")
     reusing.send(first)
     key = reusing.complete(first).output_key
-    world.s3.put_object(Bucket="cutouts", Key=key, Body=png(7, 7), Metadata={})
+    harness.s3.put_object(Bucket="cutouts", Key=key, Body=png(7, 7), Metadata={})
 
     reusing.submit(second)
 
@@ -250,10 +252,10 @@ def test_a_copy_passes_the_checks_that_a_result_passes(reusing: Reusing) -> None
     reusing.submit(second)
 
     with pytest.raises(Exception, match="more than the 0 bytes allowed"):
-        reusing.world.poller(reuse_results=True, max_output_megabytes=0).poll(second.task_id)
+        reusing.harness.poller(reuse_results=True, max_output_megabytes=0).poll(second.task_id)
 
     assert "second.jpg.png" not in {
-        found["Key"] for found in reusing.world.s3.list_objects_v2(Bucket="cutouts")["Contents"]
+        found["Key"] for found in reusing.harness.s3.list_objects_v2(Bucket="cutouts")["Contents"]
     }
 
 
@@ -268,9 +270,9 @@ def test_what_cannot_be_claimed_is_paid_rather_than_uncertain(
     assert reusing.send(reusing.upload("first.jpg")).status is Status.PROCESSING
 
 
-def test_an_upload_that_was_replaced_is_rejected_when_it_is_read(world: World) -> None:
+def test_an_upload_that_was_replaced_is_rejected_when_it_is_read(harness: PipelineHarness) -> None:
     """Of a bucket without versions: other bytes must not go by the first ones' digest."""
-    reusing = Reusing(world)
-    upload = world.upload(PHOTO, "first.jpg").model_copy(update={"etag": "another"})
+    reusing = Reusing(harness)
+    upload = harness.upload(PHOTO, "first.jpg").model_copy(update={"etag": "another"})
 
     assert reusing.submit(upload).code == "source_gone"

@@ -11,29 +11,31 @@ import pytest
 from cutout.domain.errors import ServiceError, UploadForbidden
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
+from tests.support.harness import LEASE_SECONDS, NOW, PipelineHarness, accepted, refused
 from tests.support.images import jpeg
-from tests.support.world import LEASE_SECONDS, NOW, World, accepted, refused
 
 
-def test_an_upload_is_sent_once_and_its_wait_loop_started(world: World) -> None:
-    upload = world.upload(jpeg(40, 30), "a/cat.jpg")
-    world.answers = [accepted("p1")]
+def test_an_upload_is_sent_once_and_its_wait_loop_started(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(40, 30), "a/cat.jpg")
+    harness.answers = [accepted("p1")]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.prediction_id, task.attempt) == (Status.PROCESSING, "p1", 1)
     assert task.output_key == "a/cat.jpg.png"
-    assert world.executions() == [f"{upload.task_id}-1"]
+    assert harness.executions() == [f"{upload.task_id}-1"]
 
 
-def test_the_vendor_gets_the_model_the_key_and_a_url_of_the_very_version(world: World) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [accepted()]
+def test_the_vendor_gets_the_model_the_key_and_a_url_of_the_very_version(
+    harness: PipelineHarness,
+) -> None:
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [accepted()]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    (request,) = world.requests
+    (request,) = harness.requests
     assert request.url.path == "/api/v3/wavespeed-ai/image-background-remover"
     assert request.headers["Authorization"] == "Bearer the-key"
     image = httpx.URL(json.loads(request.content)["image"])
@@ -42,45 +44,45 @@ def test_the_vendor_gets_the_model_the_key_and_a_url_of_the_very_version(world: 
     assert image.params["response-content-type"] == "image/jpeg"
 
 
-def test_the_same_event_twice_is_one_task_one_post_one_execution(world: World) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [accepted()]
+def test_the_same_event_twice_is_one_task_one_post_one_execution(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [accepted()]
 
-    world.submitter().submit(upload)
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    assert len(world.requests) == 1
-    assert len(world.executions()) == 1
+    assert len(harness.requests) == 1
+    assert len(harness.executions()) == 1
 
 
-def test_a_new_version_of_an_object_is_a_new_task(world: World) -> None:
-    first, second = world.upload(jpeg(40, 30)), world.upload(jpeg(50, 30))
-    world.answers = [accepted("p1"), accepted("p2")]
+def test_a_new_version_of_an_object_is_a_new_task(harness: PipelineHarness) -> None:
+    first, second = harness.upload(jpeg(40, 30)), harness.upload(jpeg(50, 30))
+    harness.answers = [accepted("p1"), accepted("p2")]
 
-    world.submitter().submit(first)
-    world.submitter().submit(second)
+    harness.submitter().submit(first)
+    harness.submitter().submit(second)
 
-    assert world.task(first).prediction_id == "p1"
-    assert world.task(second).prediction_id == "p2"
+    assert harness.task(first).prediction_id == "p1"
+    assert harness.task(second).prediction_id == "p2"
 
 
 def test_an_execution_that_could_not_be_started_is_started_by_the_clock(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [accepted()]
-    submitter = world.submitter()
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [accepted()]
+    submitter = harness.submitter()
     with monkeypatch.context() as broken:
         broken.setattr(submitter.wait_loop, "_arn", "arn:aws:states:us-east-1:1:stateMachine:no")
         submitter.submit(upload)
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
-    world.pass_time(60)
-    assert world.tick() == {"execution_missing": 1}
+    harness.pass_time(60)
+    assert harness.tick() == {"execution_missing": 1}
     submitter.wake(upload.task_id)
 
-    assert world.executions() == [f"{upload.task_id}-1"]
-    assert len(world.requests) == 1
+    assert harness.executions() == [f"{upload.task_id}-1"]
+    assert len(harness.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,16 +96,16 @@ def test_an_execution_that_could_not_be_started_is_started_by_the_clock(
     ],
 )
 def test_what_can_never_be_processed_is_rejected_before_it_costs(
-    world: World, body: bytes, code: str
+    harness: PipelineHarness, body: bytes, code: str
 ) -> None:
-    upload = world.upload(body, "x.jpg")
+    upload = harness.upload(body, "x.jpg")
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.code) == (Status.REJECTED, code)
-    assert world.requests == []
-    (event,) = world.published()
+    assert harness.requests == []
+    (event,) = harness.published()
     assert event["detail-type"] == "Cutout Rejected"
     assert event["detail"] == {
         "version": "1",
@@ -115,24 +117,24 @@ def test_what_can_never_be_processed_is_rejected_before_it_costs(
     }
 
 
-def test_a_key_without_room_for_its_output_is_rejected(world: World) -> None:
-    upload = world.upload(jpeg(4, 3), "k" * 1021)
+def test_a_key_without_room_for_its_output_is_rejected(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(4, 3), "k" * 1021)
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert task.code == "key_too_long"
     assert task.reason is not None
     assert "1025 bytes" in task.reason
 
 
-def test_a_source_that_was_deleted_is_rejected(world: World) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
+def test_a_source_that_was_deleted_is_rejected(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(40, 30))
+    harness.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=str(upload.version_id))
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    assert world.task(upload).code == "source_gone"
+    assert harness.task(upload).code == "source_gone"
 
 
 @pytest.mark.parametrize(
@@ -147,22 +149,22 @@ def test_a_source_that_was_deleted_is_rejected(world: World) -> None:
     ],
 )
 def test_what_was_not_accepted_waits_and_is_sent_again(
-    world: World, answer: httpx.Response | Exception, code: str, wait: int
+    harness: PipelineHarness, answer: httpx.Response | Exception, code: str, wait: int
 ) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [answer, accepted("p2")]
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [answer, accepted("p2")]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    queued = world.task(upload)
+    queued = harness.task(upload)
     assert (queued.status, queued.code) == (Status.QUEUED, code)
     assert queued.submit_after == queued.due_at == NOW + timedelta(seconds=wait)
-    world.submitter().submit(upload)
-    assert len(world.requests) == 1
-    world.pass_time(wait)
-    assert world.tick() == {code: 1}
-    world.submitter().wake(upload.task_id)
-    task = world.task(upload)
+    harness.submitter().submit(upload)
+    assert len(harness.requests) == 1
+    harness.pass_time(wait)
+    assert harness.tick() == {code: 1}
+    harness.submitter().wake(upload.task_id)
+    task = harness.task(upload)
     assert (task.status, task.attempt, task.code) == (Status.PROCESSING, 2, None)
     assert task.submit_after is None
 
@@ -178,30 +180,30 @@ def test_what_was_not_accepted_waits_and_is_sent_again(
     ],
 )
 def test_a_lost_answer_is_never_sent_again_blindly(
-    world: World, answer: httpx.Response | Exception
+    harness: PipelineHarness, answer: httpx.Response | Exception
 ) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [answer]
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [answer]
 
-    world.submitter().submit(upload)
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.code) == (Status.UNCERTAIN, "answer_lost")
-    assert len(world.requests) == 1
-    assert world.executions() == []
+    assert len(harness.requests) == 1
+    assert harness.executions() == []
 
 
-def test_a_request_that_the_vendor_refuses_fails_with_its_words(world: World) -> None:
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [refused(400, "model not found")]
+def test_a_request_that_the_vendor_refuses_fails_with_its_words(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [refused(400, "model not found")]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.code) == (Status.FAILED, "request_refused")
     assert task.reason == "the vendor refused the request (400): model not found"
-    (event,) = world.published()
+    (event,) = harness.published()
     assert event["detail"]["code"] == "request_refused"
 
 
@@ -209,63 +211,65 @@ class TestSenderThatDied:
     """The function was killed between the write-ahead and the vendor's answer."""
 
     @pytest.fixture
-    def upload(self, world: World) -> Upload:
-        upload = world.upload(jpeg(40, 30))
-        world.answers = [KeyboardInterrupt()]  # nothing catches it
+    def upload(self, harness: PipelineHarness) -> Upload:
+        upload = harness.upload(jpeg(40, 30))
+        harness.answers = [KeyboardInterrupt()]  # nothing catches it
         with pytest.raises(KeyboardInterrupt):
-            world.submitter().submit(upload)
-        assert world.task(upload).status is Status.SUBMITTING
+            harness.submitter().submit(upload)
+        assert harness.task(upload).status is Status.SUBMITTING
         return upload
 
-    def test_is_waited_for_until_its_lease_ends(self, world: World, upload: Upload) -> None:
-        world.pass_time(100)
+    def test_is_waited_for_until_its_lease_ends(
+        self, harness: PipelineHarness, upload: Upload
+    ) -> None:
+        harness.pass_time(100)
 
-        world.submitter().submit(upload)
+        harness.submitter().submit(upload)
 
-        assert world.tick() == {}
-        assert world.task(upload).status is Status.SUBMITTING
+        assert harness.tick() == {}
+        assert harness.task(upload).status is Status.SUBMITTING
 
-    def test_leaves_an_uncertain_task(self, world: World, upload: Upload) -> None:
-        world.pass_time(180)
+    def test_leaves_an_uncertain_task(self, harness: PipelineHarness, upload: Upload) -> None:
+        harness.pass_time(180)
 
-        assert world.tick() == {"submitting_lost": 1}
-        world.submitter().wake(upload.task_id)
+        assert harness.tick() == {"submitting_lost": 1}
+        harness.submitter().wake(upload.task_id)
 
-        assert world.task(upload).status is Status.UNCERTAIN
-        assert len(world.requests) == 1
+        assert harness.task(upload).status is Status.UNCERTAIN
+        assert len(harness.requests) == 1
 
 
-def test_the_second_of_two_senders_keeps_off(world: World) -> None:
-    upload = world.upload(jpeg(40, 30))
-    late = world.submitter()
+def test_the_second_of_two_senders_keeps_off(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg(40, 30))
+    late = harness.submitter()
 
     def first_sender(_request: object) -> None:
         late.submit(upload)
 
-    world.answers = [accepted()]
-    first = world.submitter()
+    harness.answers = [accepted()]
+    first = harness.submitter()
     first.wavespeed._http.event_hooks = {"request": [first_sender]}
     first.submit(upload)
 
-    assert len(world.requests) == 1
-    assert world.task(upload).status is Status.PROCESSING
+    assert len(harness.requests) == 1
+    assert harness.task(upload).status is Status.PROCESSING
 
 
 # ------------------------------------------------------------------ whatever fails, it is due
 
 
-def test_a_claimed_task_is_due_when_its_function_must_have_ended(world: World) -> None:
-    upload = world.upload(jpeg())
-    submitter = world.submitter()
+def test_a_claimed_task_is_due_when_its_function_must_have_ended(harness: PipelineHarness) -> None:
+    upload = harness.upload(jpeg())
+    submitter = harness.submitter()
     with pytest.raises(KeyboardInterrupt):
         replace(submitter, storage=Dying()).submit(upload)  # type: ignore[arg-type]
 
-    world.pass_time(LEASE_SECONDS - 1)
-    assert world.tick() == {}
-    world.pass_time(1)
-    assert world.tick() == {"queued_lost": 1}
-    assert world.sent == [(upload.task_id, 0)]
-    assert world.tick() == {}
+    harness.pass_time(LEASE_SECONDS - 1)
+    assert harness.tick() == {}
+    harness.pass_time(1)
+    assert harness.tick() == {"queued_lost": 1}
+    assert harness.sent == [(upload.task_id, 0)]
+    assert harness.tick() == {}
 
 
 class Dying:
@@ -283,26 +287,26 @@ class Dying:
     ],
 )
 def test_a_trouble_is_told_and_tried_again_ever_later(
-    world: World, error: Exception, code: str, reason: str
+    harness: PipelineHarness, error: Exception, code: str, reason: str
 ) -> None:
-    upload, submitter = world.upload(jpeg()), world.submitter()
+    upload, submitter = harness.upload(jpeg()), harness.submitter()
     broken = replace(submitter, storage=Broken(error))  # type: ignore[arg-type]
     waits = []
     broken.submit(upload)
     for _ in range(12):
-        task = world.task(upload)
+        task = harness.task(upload)
         assert (task.status, task.code, task.reason) == (Status.QUEUED, code, reason)
         assert task.due_at
-        waits.append((task.due_at - world.now).total_seconds())
-        world.now = task.due_at
-        assert world.tick() == {code: 1}
+        waits.append((task.due_at - harness.now).total_seconds())
+        harness.now = task.due_at
+        assert harness.tick() == {code: 1}
         broken.wake(upload.task_id)
 
     assert (waits[0], waits[-1]) == (30, 900)
     assert waits == sorted(waits)
-    world.answers = [accepted()]
+    harness.answers = [accepted()]
     submitter.wake(upload.task_id)
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING
 
 
 class Broken:
@@ -316,37 +320,37 @@ class Broken:
 
 
 def test_what_cannot_even_be_claimed_is_left_to_the_queue(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.table, "_name", "nowhere")
+    monkeypatch.setattr(harness.table, "_name", "nowhere")
 
     with pytest.raises(ServiceError):
-        world.submitter().submit(world.upload(jpeg()))
+        harness.submitter().submit(harness.upload(jpeg()))
 
 
-def test_a_task_that_is_gone_needs_no_waking(world: World) -> None:
-    world.submitter().wake("0" * 32)
+def test_a_task_that_is_gone_needs_no_waking(harness: PipelineHarness) -> None:
+    harness.submitter().wake("0" * 32)
 
-    assert world.requests == []
+    assert harness.requests == []
 
 
 def test_a_write_ahead_that_was_carried_out_and_answered_with_an_error_is_ones_own(
-    world: World,
+    harness: PipelineHarness,
 ) -> None:
     """boto3 sends it again by itself, and the condition does not hold any more."""
-    upload = world.upload(jpeg())
-    world.answers = [accepted()]
-    with twice(world, "submitting"):
-        world.submitter().submit(upload)
+    upload = harness.upload(jpeg())
+    harness.answers = [accepted()]
+    with twice(harness, "submitting"):
+        harness.submitter().submit(upload)
 
-    assert world.task(upload).status is Status.PROCESSING
-    assert len(world.requests) == 1
+    assert harness.task(upload).status is Status.PROCESSING
+    assert len(harness.requests) == 1
 
 
 @contextmanager
-def twice(world: World, status: str) -> Iterator[None]:
+def twice(harness: PipelineHarness, status: str) -> Iterator[None]:
     """Each write of a status is carried out twice."""
-    once = world.dynamodb.update_item
+    once = harness.dynamodb.update_item
 
     def update_item(**asked: Any) -> Any:
         if asked["ExpressionAttributeValues"].get(":status") == {"S": status}:
@@ -354,23 +358,23 @@ def twice(world: World, status: str) -> Iterator[None]:
         return once(**asked)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.dynamodb, "update_item", update_item)
+        patch.setattr(harness.dynamodb, "update_item", update_item)
         yield
 
 
-def test_an_upload_that_may_not_be_read_waits_and_costs_nothing(world: World) -> None:
-    upload, submitter = world.upload(jpeg()), world.submitter()
+def test_an_upload_that_may_not_be_read_waits_and_costs_nothing(harness: PipelineHarness) -> None:
+    upload, submitter = harness.upload(jpeg()), harness.submitter()
     forbidden = UploadForbidden("S3 does not let this stack read the upload (AccessDenied)")
     refused = replace(submitter, storage=Broken(forbidden))  # type: ignore[arg-type]
 
     refused.submit(upload)
 
-    task = world.task(upload)
+    task = harness.task(upload)
     assert (task.status, task.code) == (Status.QUEUED, "upload_forbidden")
-    assert task.due_at == task.submit_after == world.now + timedelta(minutes=15)
-    assert world.requests == []
-    world.pass_time(900)
-    world.answers = [accepted()]
-    assert world.tick() == {"upload_forbidden": 1}
+    assert task.due_at == task.submit_after == harness.now + timedelta(minutes=15)
+    assert harness.requests == []
+    harness.pass_time(900)
+    harness.answers = [accepted()]
+    assert harness.tick() == {"upload_forbidden": 1}
     submitter.wake(upload.task_id)
-    assert world.task(upload).status is Status.PROCESSING
+    assert harness.task(upload).status is Status.PROCESSING

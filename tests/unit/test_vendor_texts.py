@@ -12,8 +12,8 @@ from cutout.domain.errors import CutoutError
 from cutout.domain.messages import Execution
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
+from tests.support.harness import PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
-from tests.support.world import World, accepted, answer, refused
 
 QUERY = "X-Amz-Security-Token=CANARY&X-Amz-Signature=CANARY"
 HOSTILE = {
@@ -26,16 +26,18 @@ HOSTILE = {
 
 
 @pytest.fixture
-def upload(world: World) -> Upload:
-    return world.upload(jpeg(40, 30))
+def upload(harness: PipelineHarness) -> Upload:
+    return harness.upload(jpeg(40, 30))
 
 
-def check(world: World, upload: Upload, caplog: pytest.LogCaptureFixture, *more: object) -> None:
+def check(
+    harness: PipelineHarness, upload: Upload, caplog: pytest.LogCaptureFixture, *more: object
+) -> None:
     """Nothing but the vendor's plain words may be anywhere."""
-    task = world.task(upload)
+    task = harness.task(upload)
     assert task.status is Status.FAILED
     assert task.reason
-    (event,) = world.published()
+    (event,) = harness.published()
     logged = [vars(record) for record in caplog.records]
     places: dict[str, Any] = {"row": task, "event": event, "log": logged, "more": more}
     for place, shown in places.items():
@@ -55,7 +57,7 @@ def check(world: World, upload: Upload, caplog: pytest.LogCaptureFixture, *more:
     ],
 )
 def test_a_refusal_tells_no_secret(
-    world: World, upload: Upload, caplog: pytest.LogCaptureFixture, text: str, form: str
+    harness: PipelineHarness, upload: Upload, caplog: pytest.LogCaptureFixture, text: str, form: str
 ) -> None:
     caplog.set_level(logging.INFO)
     bodies: dict[str, Any] = {
@@ -63,11 +65,11 @@ def test_a_refusal_tells_no_secret(
         "error": {"error": text},
         "error object": {"error": {"message": text}},
     }
-    world.answers = [httpx.Response(400, json={"code": 400, **bodies[form]})]
+    harness.answers = [httpx.Response(400, json={"code": 400, **bodies[form]})]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    check(world, upload, caplog)
+    check(harness, upload, caplog)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +80,11 @@ def test_a_refusal_tells_no_secret(
     ],
 )
 def test_a_failed_prediction_tells_no_secret(
-    world: World, upload: Upload, caplog: pytest.LogCaptureFixture, text: str, form: str
+    harness: PipelineHarness, upload: Upload, caplog: pytest.LogCaptureFixture, text: str, form: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    world.answers = [accepted("p1")]
-    world.submitter().submit(upload)
+    harness.answers = [accepted("p1")]
+    harness.submitter().submit(upload)
     forms: dict[str, Any] = {
         "text": text,
         "message": {"message": text},
@@ -90,26 +92,26 @@ def test_a_failed_prediction_tells_no_secret(
         "list": [text],
         "other": {"detail": text},
     }
-    world.answers = [answer(id="p1", status="failed", error=forms[form])]
+    harness.answers = [answer(id="p1", status="failed", error=forms[form])]
 
     with pytest.raises(CutoutError) as caught:
-        world.poller().poll(upload.task_id)
+        harness.poller().poll(upload.task_id)
     cause = str(caught.value)
-    name = world.task(upload).execution_name
+    name = harness.task(upload).execution_name
     execution = Execution(
         name=name,
         status="FAILED",
         error=type(caught.value).__name__,
         cause=json.dumps({"errorMessage": cause}),
     )
-    closed = world.backstop().close(execution)
+    closed = harness.backstop().close(execution)
 
-    check(world, upload, caplog, cause, closed.reason)
+    check(harness, upload, caplog, cause, closed.reason)
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 404, 409, 429, 500])
 def test_no_answer_at_all_gets_a_secret_into_an_error_or_its_causes(
-    world: World, upload: Upload, caplog: pytest.LogCaptureFixture, status: int
+    harness: PipelineHarness, upload: Upload, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     caplog.set_level(logging.INFO)
     text = " ".join(HOSTILE.values())
@@ -124,13 +126,13 @@ def test_no_answer_at_all_gets_a_secret_into_an_error_or_its_causes(
         httpx.Response(status, text=text, headers={"Location": location}),
     ]
     for reply in answers:
-        world.answers = [reply]
+        harness.answers = [reply]
         with pytest.raises(CutoutError) as caught:
-            world.poller().wavespeed.result("p1")
+            harness.poller().wavespeed.result("p1")
         shown = chained(caught.value)
-        world.answers = [reply, accepted("p1")]
-        world.submitter().submit(upload)
-        shown += repr([world.task(upload), *(vars(record) for record in caplog.records)])
+        harness.answers = [reply, accepted("p1")]
+        harness.submitter().submit(upload)
+        shown += repr([harness.task(upload), *(vars(record) for record in caplog.records)])
         assert "CANARY" not in shown
         assert "the-key" not in shown
 
@@ -140,10 +142,12 @@ def chained(error: BaseException | None) -> str:
     return f"{error!r} {chained(error.__cause__ or error.__context__)}" if error else ""
 
 
-def test_a_refused_key_waits_and_says_so_in_words_of_ours(world: World, upload: Upload) -> None:
-    world.answers = [refused(401, HOSTILE["key"])]
+def test_a_refused_key_waits_and_says_so_in_words_of_ours(
+    harness: PipelineHarness, upload: Upload
+) -> None:
+    harness.answers = [refused(401, HOSTILE["key"])]
 
-    world.submitter().submit(upload)
+    harness.submitter().submit(upload)
 
-    reason = world.task(upload).reason
+    reason = harness.task(upload).reason
     assert reason == "the vendor refused the API key (401); put a valid key into the secret"

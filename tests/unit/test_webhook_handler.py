@@ -16,7 +16,7 @@ from cutout.domain.tasks import Status, Task
 from functions.webhook import app as webhook
 from tests.support import events
 from tests.support.factories import make_task
-from tests.support.world import NOW, WEBHOOK_SECRET, World, callback, secret_is, signed
+from tests.support.harness import NOW, WEBHOOK_SECRET, PipelineHarness, callback, secret_is, signed
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",
@@ -29,15 +29,15 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
-def function(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
-    """The function's world; the vendor tells its secret once."""
-    receiver = world.webhook_receiver()
-    world.answers = [secret_is()]
+def function(monkeypatch: pytest.MonkeyPatch, harness: PipelineHarness) -> None:
+    """The function's harness; the vendor tells its secret once."""
+    receiver = harness.webhook_receiver()
+    harness.answers = [secret_is()]
     monkeypatch.setattr(webhook, "webhook_receiver", lambda: receiver)
 
 
 @pytest.fixture
-def task(world: World) -> Task:
+def task(harness: PipelineHarness) -> Task:
     """A task whose execution waits for the callback."""
     entered = {Status.QUEUED: NOW, Status.PROCESSING: NOW}
     fields: dict[str, Any] = {
@@ -46,7 +46,7 @@ def task(world: World) -> Task:
         "callback_expected": True,
         "callback_token": TOKEN,
     }
-    return world.ledger.claim(
+    return harness.ledger.claim(
         make_task(status=Status.PROCESSING, entered_at=entered, task_token="the-token", **fields)
     )
 
@@ -88,54 +88,60 @@ def deliver(
 @pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.parametrize("body", [BODY, BODY[:-1] + ', "error": "größer"}'.encode()])
 def test_a_good_callback_wakes_the_task(
-    world: World, task: Task, body: bytes, encoded: bool
+    harness: PipelineHarness, task: Task, body: bytes, encoded: bool
 ) -> None:
     assert deliver(task, body, encoded=encoded) == {"statusCode": 200}
 
-    assert world.woken == ["the-token"]
-    assert world.ledger.get(task.task_id).called_back_at == NOW
+    assert harness.woken == ["the-token"]
+    assert harness.ledger.get(task.task_id).called_back_at == NOW
 
 
-def test_header_names_may_be_spelled_in_any_case(world: World, task: Task) -> None:
+def test_header_names_may_be_spelled_in_any_case(harness: PipelineHarness, task: Task) -> None:
     headers = {name.title(): value for name, value in signed(BODY).items()}
 
     assert deliver(task, BODY, headers) == {"statusCode": 200}
-    assert world.woken == ["the-token"]
+    assert harness.woken == ["the-token"]
 
 
-def test_a_callback_to_another_path_is_refused_before_the_vendor_is_asked(world: World) -> None:
+def test_a_callback_to_another_path_is_refused_before_the_vendor_is_asked(
+    harness: PipelineHarness,
+) -> None:
     event = request("/favicon.ico", BODY, signed(BODY), encoded=True)
 
     assert webhook.handler(event, CONTEXT) == {"statusCode": 401}
-    assert (world.woken, world.requests) == ([], [])
+    assert (harness.woken, harness.requests) == ([], [])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "post"])
-def test_any_method_but_post_is_refused(world: World, task: Task, method: str) -> None:
+def test_any_method_but_post_is_refused(harness: PipelineHarness, task: Task, method: str) -> None:
     event = request(path_of(task), BODY, signed(BODY), encoded=True)
     event["requestContext"]["http"]["method"] = method
 
     assert webhook.handler(event, CONTEXT) == {"statusCode": 405}
 
-    assert (world.woken, world.requests) == ([], [])
-    assert world.ledger.get(task.task_id) == task
+    assert (harness.woken, harness.requests) == ([], [])
+    assert harness.ledger.get(task.task_id) == task
 
 
 @pytest.mark.parametrize("body", [BODY, b"", b"\xff\xfe\x00garbage", b"A" * 1000])
-def test_a_forged_callback_is_refused_without_a_word(world: World, task: Task, body: bytes) -> None:
+def test_a_forged_callback_is_refused_without_a_word(
+    harness: PipelineHarness, task: Task, body: bytes
+) -> None:
     forged = signed(body, secret="whsec_of-an-attacker")
 
     assert deliver(task, body, forged) == {"statusCode": 401}
     assert deliver(task, body, {}) == {"statusCode": 401}
 
-    assert world.ledger.get(task.task_id) == task
-    assert world.woken == []
+    assert harness.ledger.get(task.task_id) == task
+    assert harness.woken == []
 
 
-def test_a_signed_body_of_garbage_is_accepted_and_left_alone(world: World, task: Task) -> None:
+def test_a_signed_body_of_garbage_is_accepted_and_left_alone(
+    harness: PipelineHarness, task: Task
+) -> None:
     assert deliver(task, b"\xff\xfe\x00garbage") == {"statusCode": 200}
 
-    assert world.ledger.get(task.task_id) == task
+    assert harness.ledger.get(task.task_id) == task
 
 
 def test_a_request_without_a_body_and_headers_is_refused(task: Task) -> None:
@@ -150,48 +156,50 @@ def padded(size: int) -> bytes:
     return BODY[:-1] + b" " * (size - len(BODY)) + BODY[-1:]
 
 
-def test_a_body_of_the_largest_size_is_read(world: World, task: Task) -> None:
+def test_a_body_of_the_largest_size_is_read(harness: PipelineHarness, task: Task) -> None:
     assert deliver(task, padded(webhook.MAX_BODY_BYTES)) == {"statusCode": 200}
 
-    assert world.woken == ["the-token"]
+    assert harness.woken == ["the-token"]
 
 
 @pytest.mark.parametrize("encoded", [True, False])
-def test_an_oversized_body_is_refused_unread(world: World, task: Task, encoded: bool) -> None:
+def test_an_oversized_body_is_refused_unread(
+    harness: PipelineHarness, task: Task, encoded: bool
+) -> None:
     body = padded(256 * 1024 + 1)
 
     assert deliver(task, body, encoded=encoded) == {"statusCode": 413}
 
-    assert world.requests == []
-    assert world.ledger.get(task.task_id) == task
+    assert harness.requests == []
+    assert harness.ledger.get(task.task_id) == task
 
 
 def test_a_vendor_that_does_not_tell_its_secret_lets_the_callback_come_again(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    world.answers = [httpx.Response(503)] * 3
+    harness.answers = [httpx.Response(503)] * 3
 
     with pytest.raises(VendorUnavailable):  # which the Function URL answers with 502
         deliver(task)
 
-    assert world.ledger.get(task.task_id) == task
+    assert harness.ledger.get(task.task_id) == task
 
 
-def test_the_callback_in_events_is_one_that_the_vendor_could_send(world: World) -> None:
+def test_the_callback_in_events_is_one_that_the_vendor_could_send(harness: PipelineHarness) -> None:
     event = events.load("webhook")
-    world.now = datetime.fromtimestamp(int(event["headers"]["webhook-timestamp"]), UTC)
+    harness.now = datetime.fromtimestamp(int(event["headers"]["webhook-timestamp"]), UTC)
     named = Callback.parse(event["rawPath"])
     assert named
     task_id, attempt = named.attempt
-    world.ledger.claim(make_task(task_id=task_id, attempt=attempt, callback_token=named.token))
+    harness.ledger.claim(make_task(task_id=task_id, attempt=attempt, callback_token=named.token))
 
     assert webhook.handler(event, CONTEXT) == {"statusCode": 200}
-    world.pass_time(3600)
+    harness.pass_time(3600)
     assert webhook.handler(event, CONTEXT) == {"statusCode": 401}
 
 
 def test_nothing_that_is_secret_is_logged(
-    world: World, task: Task, caplog: pytest.LogCaptureFixture
+    harness: PipelineHarness, task: Task, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     body = json.dumps({**json.loads(BODY), "outputs": ["https://cdn.test/hush"]}).encode()
@@ -203,7 +211,7 @@ def test_nothing_that_is_secret_is_logged(
     assert deliver(task, body, bad) == {"statusCode": 401}
     assert webhook.handler(elsewhere, CONTEXT) == {"statusCode": 401}
     assert deliver(make_task(attempt=9), body, good) == {"statusCode": 401}
-    world.ledger.move(world.ledger.get(task.task_id), Status.COMPLETED, NOW)
+    harness.ledger.move(harness.ledger.get(task.task_id), Status.COMPLETED, NOW)
     assert deliver(task, body, good) == {"statusCode": 200}
     assert deliver(task, padded(webhook.MAX_BODY_BYTES + 1)) == {"statusCode": 413}
 

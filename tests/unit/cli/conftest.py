@@ -14,8 +14,8 @@ from cutout.domain.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.main import app
 from cutout_cli.stacks import Stack
+from tests.support.harness import MODEL, TABLE, PipelineHarness
 from tests.support.images import png
-from tests.support.world import MODEL, TABLE, World
 
 PARAMETERS = {
     "WaveSpeedBaseUrl": "https://vendor.test",
@@ -55,20 +55,20 @@ class CloudFormation:
 
 
 class FakeStack(Stack):
-    """A stack whose vendor is the world's."""
+    """A stack whose vendor is the harness's."""
 
     asks_vendor = True
 
     @cached_property
     def vendor(self) -> WaveSpeed | None:
-        world: World = self.client("world")
-        return world._wavespeed() if self.asks_vendor else None
+        harness: PipelineHarness = self.client("harness")
+        return harness._wavespeed() if self.asks_vendor else None
 
 
 @pytest.fixture
-def cloudformation(world: World) -> CloudFormation:
+def cloudformation(harness: PipelineHarness) -> CloudFormation:
     def queue(name: str) -> str:
-        return world.sqs.create_queue(QueueName=name)["QueueUrl"]
+        return harness.sqs.create_queue(QueueName=name)["QueueUrl"]
 
     queues = {name: queue(name) for name in ("uploads", "UploadDeadLetters", "BackstopDeadLetters")}
     outputs = {
@@ -76,17 +76,20 @@ def cloudformation(world: World) -> CloudFormation:
         "OutputBucket": "cutouts",
         "TasksTable": TABLE,
         "UploadQueueUrl": queues.pop("uploads"),
-        "StateMachineArn": world.machine,
+        "StateMachineArn": harness.machine,
     }
     return CloudFormation(outputs, {name: ("AWS::SQS::Queue", url) for name, url in queues.items()})
 
 
 @pytest.fixture
 def stack(
-    world: World, aws: Any, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness,
+    aws: Any,
+    cloudformation: CloudFormation,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> FakeStack:
     """What every command finds."""
-    clients: dict[str, Any] = {"cloudformation": cloudformation, "world": world}
+    clients: dict[str, Any] = {"cloudformation": cloudformation, "harness": harness}
 
     def client(service: str) -> Any:
         if service not in clients:
@@ -94,7 +97,9 @@ def stack(
         return clients[service]
 
     for service in ("s3", "dynamodb", "sqs", "stepfunctions"):
-        clients[service] = {"stepfunctions": world.states}.get(service) or getattr(world, service)
+        clients[service] = {"stepfunctions": harness.states}.get(service) or getattr(
+            harness, service
+        )
     stack = FakeStack("cutout", client, is_local=True)
     monkeypatch.setattr("cutout_cli.stacks.find_stack", lambda *_: stack)
     return stack
@@ -107,39 +112,39 @@ class Fates:
     A fate is a status, with a code and a reason where it has one.
     """
 
-    world: World
+    harness: PipelineHarness
     by_key: dict[str, tuple[Status, str, str]] = field(default_factory=dict)
     output: bytes = field(default_factory=lambda: png(40, 30))
     confidence: Confidence | None = None
 
     def arrived(self, upload: Upload) -> Task:
         """Do at once what the pipeline would do about an upload."""
-        world, ledger = self.world, self.world.ledger
+        harness, ledger = self.harness, self.harness.ledger
         status, code, reason = self.by_key.get(upload.key, (Status.COMPLETED, "", ""))
-        new = new_task(upload, "cutouts", f"{upload.key}.png", MODEL, world.now, 30)
+        new = new_task(upload, "cutouts", f"{upload.key}.png", MODEL, harness.now, 30)
         task = ledger.claim(new)
         if status is Status.QUEUED:
             return ledger.update(task, code=code, reason=reason)
         if status is Status.REJECTED:
-            return ledger.move(task, status, world.now, code=code, reason=reason)
-        task = ledger.move(task, Status.SUBMITTING, world.now + timedelta(seconds=1), attempt=1)
+            return ledger.move(task, status, harness.now, code=code, reason=reason)
+        task = ledger.move(task, Status.SUBMITTING, harness.now + timedelta(seconds=1), attempt=1)
         if status is Status.UNCERTAIN:
-            return ledger.move(task, status, world.now, code=code, reason=reason)
-        at = world.now + timedelta(seconds=2)
+            return ledger.move(task, status, harness.now, code=code, reason=reason)
+        at = harness.now + timedelta(seconds=2)
         task = ledger.move(task, Status.PROCESSING, at, prediction_id=f"p-{task.task_id}")
         if status is Status.PROCESSING:
             return task
         at += timedelta(seconds=3)
         if status is Status.FAILED:
             return ledger.move(task, status, at, code=code, reason=reason)
-        world.s3.put_object(Bucket="cutouts", Key=task.output_key, Body=self.output)
+        harness.s3.put_object(Bucket="cutouts", Key=task.output_key, Body=self.output)
         return ledger.move(task, status, at, inference_ms=2500, confidence=self.confidence)
 
 
 @pytest.fixture
-def fates(world: World) -> Fates:
+def fates(harness: PipelineHarness) -> Fates:
     """The pipeline: what is put into the input bucket has its fate when the call returns."""
-    fates = Fates(world)
+    fates = Fates(harness)
 
     def uploaded(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         context["asked"] = {"key": params["Key"], "bucket": params["Bucket"]}
@@ -150,8 +155,8 @@ def fates(world: World) -> Fates:
             etag = parsed["ETag"].strip('"')
             fates.arrived(Upload(**asked, version_id=parsed["VersionId"], etag=etag, size=9))
 
-    world.s3.meta.events.register("before-parameter-build.s3.PutObject", uploaded)
-    world.s3.meta.events.register("after-call.s3.PutObject", done)
+    harness.s3.meta.events.register("before-parameter-build.s3.PutObject", uploaded)
+    harness.s3.meta.events.register("after-call.s3.PutObject", done)
     return fates
 
 

@@ -23,9 +23,9 @@ from cutout_cli.redrive import DeadLetters
 from cutout_cli.status import time_of
 from cutout_cli.uninstall import Plan, Uninstaller
 from tests.support.events import load
+from tests.support.harness import NOW, TABLE, PipelineHarness, answer
 from tests.support.images import jpeg
 from tests.support.template import template
-from tests.support.world import NOW, TABLE, World, answer
 from tests.unit.cli.conftest import CloudFormation, Cutout, FakeStack, Fates
 
 FAILED = (Status.FAILED, "timed_out", "the vendor had no result")
@@ -33,28 +33,28 @@ WAITING = (Status.QUEUED, "waits_for_slot", "its turn comes at 12:30")
 
 
 @pytest.fixture
-def upload(world: World, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
+def upload(harness: PipelineHarness, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
     """An upload with a fate of its own."""
 
     def uploaded(key: str, *fate: Any) -> Task:
         if fate:
             fates.by_key[key] = fate
-        return world.task(world.upload(jpeg(), key))
+        return harness.task(harness.upload(jpeg(), key))
 
     return uploaded
 
 
-def vendor_says(world: World, *statuses: str) -> None:
+def vendor_says(harness: PipelineHarness, *statuses: str) -> None:
     def saying(status: str) -> Callable[[httpx.Request], httpx.Response]:
         return lambda request: answer(id=request.url.path.split("/")[-2], status=status)
 
-    world.answers = [saying(status) for status in statuses]
+    harness.answers = [saying(status) for status in statuses]
 
 
-def messages(world: World, stack: FakeStack, queue: str = "") -> list[dict[str, Any]]:
+def messages(harness: PipelineHarness, stack: FakeStack, queue: str = "") -> list[dict[str, Any]]:
     """What is in the upload queue, or in a dead-letter queue."""
     url = stack.of_type("AWS::SQS::Queue")[queue] if queue else stack.outputs["UploadQueueUrl"]
-    found = world.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    found = harness.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
     return [json.loads(message["Body"]) for message in found]
 
 
@@ -75,10 +75,10 @@ def test_the_summary_counts_all_and_says_what_is_open(cutout: Cutout, upload: An
     assert "today     $0 of $5" in told
 
 
-def test_the_summary_for_programs(cutout: Cutout, upload: Any, world: World) -> None:
+def test_the_summary_for_programs(cutout: Cutout, upload: Any, harness: PipelineHarness) -> None:
     upload("c.jpg", *WAITING)
     today = datetime.now(UTC).date().isoformat()
-    world.table.update(
+    harness.table.update(
         "#governor",
         "SET spent_on = :day, spent = :spent",
         values={":day": today, ":spent": 120_000},
@@ -144,9 +144,11 @@ def test_tasks_are_chosen(cutout: Cutout, upload: Any, options: list[str], keys:
     assert sorted(json.loads(line)["key"] for line in lines) == keys
 
 
-def test_a_key_has_a_line_for_each_revision(cutout: Cutout, upload: Any, world: World) -> None:
+def test_a_key_has_a_line_for_each_revision(
+    cutout: Cutout, upload: Any, harness: PipelineHarness
+) -> None:
     upload("a.jpg", *FAILED)
-    world.pass_time(60)
+    harness.pass_time(60)
     upload("a.jpg", Status.COMPLETED, "", "")
 
     newest, oldest = cutout("status", "a.jpg").stdout.splitlines()
@@ -167,9 +169,9 @@ def test_a_key_that_is_not_there_has_neighbours(cutout: Cutout, upload: Any) -> 
 
 
 def test_an_object_whose_event_never_came_is_told_from_a_wrong_key(
-    cutout: Cutout, world: World, stack: FakeStack
+    cutout: Cutout, harness: PipelineHarness, stack: FakeStack
 ) -> None:
-    world.upload(jpeg(), "early.jpg")
+    harness.upload(jpeg(), "early.jpg")
 
     assert "the bucket has it: its event has not come" in cutout("status", "early.jpg").stderr
 
@@ -199,10 +201,10 @@ def test_a_time_that_is_none_is_a_usage_error(cutout: Cutout, stack: FakeStack) 
 
 
 def test_a_story_has_what_happened_what_it_cost_and_what_to_do(
-    cutout: Cutout, upload: Any, world: World
+    cutout: Cutout, upload: Any, harness: PipelineHarness
 ) -> None:
     task = upload("a cat.jpg", *FAILED)
-    vendor_says(world, "completed")
+    vendor_says(harness, "completed")
 
     told = cutout("explain", "a cat.jpg").stdout
 
@@ -214,9 +216,11 @@ def test_a_story_has_what_happened_what_it_cost_and_what_to_do(
     assert "fetched for nothing: cutout retry 'a cat.jpg'\n" in told
 
 
-def test_a_wait_is_explained_with_its_end(cutout: Cutout, upload: Any, world: World) -> None:
+def test_a_wait_is_explained_with_its_end(
+    cutout: Cutout, upload: Any, harness: PipelineHarness
+) -> None:
     task = upload("c.jpg", *WAITING)
-    world.ledger.update(task, submit_after=NOW + timedelta(minutes=30))
+    harness.ledger.update(task, submit_after=NOW + timedelta(minutes=30))
 
     told = cutout("explain", task.task_id).stdout
 
@@ -233,11 +237,11 @@ def test_a_wait_is_explained_with_its_end(cutout: Cutout, upload: Any, world: Wo
     ],
 )
 def test_what_becomes_of_an_uncertain_task_is_explained(
-    cutout: Cutout, upload: Any, world: World, stack: FakeStack, policy: str, told: str
+    cutout: Cutout, upload: Any, harness: PipelineHarness, stack: FakeStack, policy: str, told: str
 ) -> None:
     stack.parameters["OnUncertain"] = policy
     task = upload("lost.jpg", Status.UNCERTAIN, "answer_lost", "nobody knows")
-    world.ledger.update(task, due_at=NOW + timedelta(minutes=10))
+    harness.ledger.update(task, due_at=NOW + timedelta(minutes=10))
 
     story = cutout("explain", "lost.jpg").stdout
 
@@ -245,9 +249,9 @@ def test_what_becomes_of_an_uncertain_task_is_explained(
     assert "it may have been paid: $0.01" in story
 
 
-def test_a_copy_is_told_as_one(cutout: Cutout, upload: Any, world: World) -> None:
+def test_a_copy_is_told_as_one(cutout: Cutout, upload: Any, harness: PipelineHarness) -> None:
     first, task = upload("first.jpg"), upload("copy.jpg", Status.PROCESSING, "", "")
-    world.ledger.update(task, reused_from=first.task_id, prediction_id=None)
+    harness.ledger.update(task, reused_from=first.task_id, prediction_id=None)
 
     story = cutout("explain", "copy.jpg").stdout
     assert f"to be a copy of the PNG of task {first.task_id}" in story
@@ -361,20 +365,20 @@ def test_an_error_of_a_function_is_found_since_a_time(
 
 
 def test_a_result_that_the_vendor_has_is_fetched_for_nothing(
-    cutout: Cutout, upload: Any, world: World, stack: FakeStack
+    cutout: Cutout, upload: Any, harness: PipelineHarness, stack: FakeStack
 ) -> None:
     task = upload("a.jpg", *FAILED)
-    vendor_says(world, "completed")
+    vendor_says(harness, "completed")
 
     done = cutout("retry", "a.jpg")
 
     assert "is fetched for nothing: it is completed" in done.stdout
     assert done.stderr == "1 fetched for nothing\n"
-    assert messages(world, stack) == [json.loads(RetryRequest.body(task.task_id, attempt=1))]
+    assert messages(harness, stack) == [json.loads(RetryRequest.body(task.task_id, attempt=1))]
 
 
 def test_many_are_retried_after_their_price_was_told(
-    cutout: Cutout, upload: Any, world: World, stack: FakeStack
+    cutout: Cutout, upload: Any, harness: PipelineHarness, stack: FakeStack
 ) -> None:
     upload("a/1.jpg", *FAILED)
     upload("a/2.jpg", *FAILED)
@@ -382,22 +386,22 @@ def test_many_are_retried_after_their_price_was_told(
     upload("b.jpg", *FAILED)
     some = ("retry", "--prefix", "a/", "--code", "timed_out")
 
-    vendor_says(world, "failed", "processing")
+    vendor_says(harness, "failed", "processing")
     dry = cutout(*some, "--dry-run", "--json")
     assert sorted(json.loads(line)["cost"] for line in dry.stdout.splitlines()) == [
         "nothing",
         "paid",
     ]
     assert dry.stderr == "1 fetched for nothing, 1 paid ($0.01)\n"
-    vendor_says(world, "failed", "processing")
+    vendor_says(harness, "failed", "processing")
     unasked = cutout(*some)
     assert unasked.exit_code == 1
     assert "There is nobody to ask; add --yes" in unasked.stderr
-    assert messages(world, stack) == []
+    assert messages(harness, stack) == []
 
-    vendor_says(world, "failed", "processing")
+    vendor_says(harness, "failed", "processing")
     assert cutout(*some, "--yes").exit_code == 0
-    assert len(messages(world, stack)) == 2
+    assert len(messages(harness, stack)) == 2
 
 
 @pytest.mark.parametrize(
@@ -411,7 +415,7 @@ def test_many_are_retried_after_their_price_was_told(
     ],
 )
 def test_what_would_do_nothing_or_pay_twice_is_refused(
-    cutout: Cutout, upload: Any, world: World, stack: FakeStack, fate: Any, refusal: str
+    cutout: Cutout, upload: Any, harness: PipelineHarness, stack: FakeStack, fate: Any, refusal: str
 ) -> None:
     upload("a.jpg", *fate)
 
@@ -419,7 +423,7 @@ def test_what_would_do_nothing_or_pay_twice_is_refused(
 
     assert done.exit_code == 1
     assert refusal in done.stderr
-    assert messages(world, stack) == []
+    assert messages(harness, stack) == []
 
 
 def test_a_status_that_there_is_not_is_a_usage_error(cutout: Cutout, stack: FakeStack) -> None:
@@ -462,11 +466,13 @@ def test_a_retry_needs_to_know_of_what(
     assert cutout("retry", *arguments).exit_code == 2
 
 
-def test_dead_letters_are_shown_and_stay(cutout: Cutout, world: World, stack: FakeStack) -> None:
+def test_dead_letters_are_shown_and_stay(
+    cutout: Cutout, harness: PipelineHarness, stack: FakeStack
+) -> None:
     queues = stack.of_type("AWS::SQS::Queue")
     event = load("object-created-put")
-    world.sqs.send_message(QueueUrl=queues["UploadDeadLetters"], MessageBody=json.dumps(event))
-    world.sqs.send_message(QueueUrl=queues["UploadDeadLetters"], MessageBody="noise")
+    harness.sqs.send_message(QueueUrl=queues["UploadDeadLetters"], MessageBody=json.dumps(event))
+    harness.sqs.send_message(QueueUrl=queues["UploadDeadLetters"], MessageBody="noise")
 
     done = cutout("redrive", "--dry-run")
 
@@ -476,19 +482,19 @@ def test_dead_letters_are_shown_and_stay(cutout: Cutout, world: World, stack: Fa
         f"UploadDeadLetters: upload of {key}",
     ]
     assert done.stderr == "2 messages found\n"
-    assert len(world.sqs.receive_message(
+    assert len(harness.sqs.receive_message(
         QueueUrl=queues["UploadDeadLetters"], MaxNumberOfMessages=10)["Messages"]) == 2  # fmt: skip
 
 
 def test_dead_letters_of_both_queues_go_back_to_work(
-    cutout: Cutout, world: World, stack: FakeStack, cloudformation: CloudFormation,
+    cutout: Cutout, harness: PipelineHarness, stack: FakeStack, cloudformation: CloudFormation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     queues = stack.of_type("AWS::SQS::Queue")
     upload, ended = load("object-created-put"), load("execution-aborted")
     lambda_record = {"requestPayload": ended, "responsePayload": {"errorType": "X"}}
     for queue, body in {"UploadDeadLetters": upload, "BackstopDeadLetters": lambda_record}.items():
-        world.sqs.send_message(QueueUrl=queues[queue], MessageBody=json.dumps(body))
+        harness.sqs.send_message(QueueUrl=queues[queue], MessageBody=json.dumps(body))
     cloudformation.resources["BackstopFunction"] = ("AWS::Lambda::Function", "backstop-1")
     del stack.__dict__["resources"]
     invoked: list[dict[str, Any]] = []
@@ -506,12 +512,12 @@ def test_dead_letters_of_both_queues_go_back_to_work(
     done = cutout("redrive")
 
     assert done.stderr == "2 messages put back to work\n"
-    assert messages(world, stack) == [upload]
+    assert messages(harness, stack) == [upload]
     assert [(asked["FunctionName"], json.loads(asked["Payload"])) for asked in invoked] == [
         ("backstop-1", ended)
     ]
-    assert messages(world, stack, "UploadDeadLetters") == []
-    assert messages(world, stack, "BackstopDeadLetters") == []
+    assert messages(harness, stack, "UploadDeadLetters") == []
+    assert messages(harness, stack, "BackstopDeadLetters") == []
 
 
 # ------------------------------------------------------------------ put
@@ -530,7 +536,7 @@ def test_photos_are_put_once(
     assert first.stdout == "album/cat.jpg -> in/cat.jpg  uploaded\n"
     assert json.loads(again.stdout)["uploaded"] is False
     assert other.stdout == "album/cat.jpg -> in/cat.jpg  uploaded\n"
-    s3 = fates.world.s3
+    s3 = fates.harness.s3
     assert len(s3.list_object_versions(Bucket="uploads")["Versions"]) == 2
     assert s3.head_object(Bucket="uploads", Key="in/cat.jpg")["Metadata"] == {}
 
@@ -552,10 +558,10 @@ def test_photos_are_followed_to_their_pngs(
 
 
 def test_uploads_into_a_bucket_without_versions_cannot_be_followed(
-    cutout: Cutout, world: World, stack: FakeStack, tmp_path: Path
+    cutout: Cutout, harness: PipelineHarness, stack: FakeStack, tmp_path: Path
 ) -> None:
     suspended: Any = {"Status": "Suspended"}
-    world.s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration=suspended)
+    harness.s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration=suspended)
     (tmp_path / "cat.jpg").write_bytes(jpeg())
 
     done = cutout("put", "cat.jpg", "--wait")
@@ -666,11 +672,15 @@ class Deletion:
 
 @pytest.mark.parametrize("delete_data", [True, False])
 def test_data_is_deleted_only_when_that_is_asked_for(
-    upload: Any, world: World, stack: FakeStack, monkeypatch: pytest.MonkeyPatch, delete_data: bool
+    upload: Any,
+    harness: PipelineHarness,
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    delete_data: bool,
 ) -> None:
     upload("a.jpg")
-    world.upload(jpeg(), "a.jpg")
-    world.s3.delete_object(Bucket="uploads", Key="a.jpg")
+    harness.upload(jpeg(), "a.jpg")
+    harness.s3.delete_object(Bucket="uploads", Key="a.jpg")
     deletion, client, told = Deletion(stack, fails=False), stack.client, list[str]()
     uninstaller = Uninstaller(stack)
     plan = Plan({"I": "uploads", "O": "cutouts", "C": "converted"}, {"T": TABLE}, {}, "s")
@@ -680,8 +690,8 @@ def test_data_is_deleted_only_when_that_is_asked_for(
     uninstaller.remove(plan, delete_data=delete_data, tell=told.append)
 
     assert deletion.deleted == ["cutout"]
-    left = sorted(bucket["Name"] for bucket in world.s3.list_buckets()["Buckets"])
-    tables = world.dynamodb.list_tables()["TableNames"]
+    left = sorted(bucket["Name"] for bucket in harness.s3.list_buckets()["Buckets"])
+    tables = harness.dynamodb.list_tables()["TableNames"]
     assert (left, tables) == (
         ([], []) if delete_data else (["converted", "cutouts", "uploads"], [TABLE])
     )
@@ -690,7 +700,7 @@ def test_data_is_deleted_only_when_that_is_asked_for(
 
 
 def test_a_stack_that_cannot_be_deleted_keeps_its_data(
-    upload: Any, world: World, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+    upload: Any, harness: PipelineHarness, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload("a.jpg")
     deletion = Deletion(stack, fails=True)
@@ -701,7 +711,7 @@ def test_a_stack_that_cannot_be_deleted_keeps_its_data(
             Plan({"I": "uploads"}, {}, {}, "s"), delete_data=True, tell=lambda _text: None
         )
 
-    assert world.s3.list_objects_v2(Bucket="uploads")["KeyCount"] == 1
+    assert harness.s3.list_objects_v2(Bucket="uploads")["KeyCount"] == 1
 
 
 def test_the_summary_is_watched_until_ctrl_c(

@@ -16,8 +16,8 @@ from cutout_cli import report
 from cutout_cli.photos import Photo
 from cutout_cli.stacks import Stack
 from cutout_cli.uploads import Job
+from tests.support.harness import MODEL, PipelineHarness
 from tests.support.images import jpeg
-from tests.support.world import MODEL, World
 from tests.unit.cli.conftest import Cutout, Fates
 
 
@@ -116,14 +116,14 @@ def test_no_step_takes_less_than_no_time(
     waited: float,
     inference: float,
     expected: tuple[str, str, str],
-    world: World,
+    harness: PipelineHarness,
     photos: Path,
 ) -> None:
-    at = world.now
+    at = harness.now
     entered = {Status.QUEUED: at, Status.SUBMITTING: at}
     entered[Status.PROCESSING] = at + timedelta(seconds=submitted)
     entered[Status.COMPLETED] = entered[Status.PROCESSING] + timedelta(seconds=waited)
-    upload = world.upload(jpeg())
+    upload = harness.upload(jpeg())
     task = new_task(upload, "cutouts", "cat.png", MODEL, at, 30).model_copy(
         update={
             "status": Status.COMPLETED,
@@ -223,7 +223,7 @@ def test_a_run_uploads_under_the_input_prefix(
 ) -> None:
     assert cutout("run", "album", "-p", "InputPrefix=in/").exit_code == 0
 
-    keys = fates.world.s3.list_objects_v2(Bucket="uploads")["Contents"]
+    keys = fates.harness.s3.list_objects_v2(Bucket="uploads")["Contents"]
     assert [key["Key"] for key in keys] == ["in/cat.jpg", "in/dog.jpg"]
     assert (tmp_path / "out" / "cat.png").exists()
 

@@ -18,8 +18,8 @@ from cutout.domain.messages import ExecutionEnded
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from functions.submit.app import handle_message
+from tests.support.harness import BASE_URL, PipelineHarness, accepted, answer, download, refused
 from tests.support.images import encode, jpeg, noise, png
-from tests.support.world import BASE_URL, World, accepted, answer, download, refused
 from tests.unit.cli.conftest import Cutout, FakeStack
 
 OUTPUT = f"{BASE_URL}/out.png"
@@ -34,7 +34,7 @@ class State:
 
     status: Status
     code: str | None
-    reach: Callable[[World], Upload]
+    reach: Callable[[PipelineHarness], Upload]
     at_vendor: bool = False  # whether the vendor has a result that is good
     pay_again: bool = False  # whether the way out has to be told that it may pay again
     upload_again: bool = False  # whether the way out is another file
@@ -42,98 +42,102 @@ class State:
 
 def submitted(
     *replies: Any, image: bytes = jpeg(40, 30), **settings: Any
-) -> Callable[[World], Upload]:
+) -> Callable[[PipelineHarness], Upload]:
     """Sent to the vendor, who answers so."""
 
-    def reach(world: World) -> Upload:
-        upload = world.upload(image)
-        world.answers = list(replies)
-        world.submitter(**settings).submit(upload)
+    def reach(harness: PipelineHarness) -> Upload:
+        upload = harness.upload(image)
+        harness.answers = list(replies)
+        harness.submitter(**settings).submit(upload)
         return upload
 
     return reach
 
 
-def polled(*replies: Any, late: bool = False, **settings: Any) -> Callable[[World], Upload]:
+def polled(
+    *replies: Any, late: bool = False, **settings: Any
+) -> Callable[[PipelineHarness], Upload]:
     """Accepted as p1, polled once with these replies, and closed as the wait loop does it."""
 
-    def reach(world: World) -> Upload:
-        upload = submitted(accepted("p1"))(world)
-        world.pass_time(1000 if late else 0)
-        world.answers = list(replies)
-        poller = world.poller(**settings)
+    def reach(harness: PipelineHarness) -> Upload:
+        upload = submitted(accepted("p1"))(harness)
+        harness.pass_time(1000 if late else 0)
+        harness.answers = list(replies)
+        poller = harness.poller(**settings)
         try:
             poller.poll(upload.task_id)
         except errors.CutoutError as error:
-            closed(world, upload, type(error).__name__, str(error))
+            closed(harness, upload, type(error).__name__, str(error))
         return upload
 
     return reach
 
 
-def closed(world: World, upload: Upload, error: str, cause: str, status: str = "FAILED") -> None:
-    name = world.task(upload).execution_name
+def closed(
+    harness: PipelineHarness, upload: Upload, error: str, cause: str, status: str = "FAILED"
+) -> None:
+    name = harness.task(upload).execution_name
     detail = {"name": name, "status": status, "error": error, "cause": cause}
-    world.backstop().close(ExecutionEnded.model_validate({"detail": detail}).detail)
+    harness.backstop().close(ExecutionEnded.model_validate({"detail": detail}).detail)
 
 
-def ended(error: str, status: str = "FAILED") -> Callable[[World], Upload]:
+def ended(error: str, status: str = "FAILED") -> Callable[[PipelineHarness], Upload]:
     """The execution ended in a way that the poll function has no part in."""
 
-    def reach(world: World) -> Upload:
-        upload = submitted(accepted("p1"))(world)
-        closed(world, upload, error, "no more is known", status)
+    def reach(harness: PipelineHarness) -> Upload:
+        upload = submitted(accepted("p1"))(harness)
+        closed(harness, upload, error, "no more is known", status)
         return upload
 
     return reach
 
 
-def without_prediction(world: World) -> Upload:
-    upload = submitted(accepted("p1"))(world)
-    world.ledger.update(world.task(upload), prediction_id=None)
-    closed(world, upload, "PredictionMissing", "the ledger holds no prediction")
+def without_prediction(harness: PipelineHarness) -> Upload:
+    upload = submitted(accepted("p1"))(harness)
+    harness.ledger.update(harness.task(upload), prediction_id=None)
+    closed(harness, upload, "PredictionMissing", "the ledger holds no prediction")
     return upload
 
 
-def anothers_prediction(world: World) -> Upload:
-    submitted(accepted("p1"), image=jpeg(20, 30))(world)
-    upload = world.upload(jpeg(40, 30), "b/dog.jpg")
-    world.answers = [accepted("p1")]
-    world.submitter().submit(upload)
+def anothers_prediction(harness: PipelineHarness) -> Upload:
+    submitted(accepted("p1"), image=jpeg(20, 30))(harness)
+    upload = harness.upload(jpeg(40, 30), "b/dog.jpg")
+    harness.answers = [accepted("p1")]
+    harness.submitter().submit(upload)
     return upload
 
 
-def gone(world: World) -> Upload:
-    upload = world.upload(jpeg(40, 30))
-    world.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=upload.version_id)
-    world.submitter().submit(upload)
+def gone(harness: PipelineHarness) -> Upload:
+    upload = harness.upload(jpeg(40, 30))
+    harness.s3.delete_object(Bucket="uploads", Key=upload.key, VersionId=upload.version_id)
+    harness.submitter().submit(upload)
     return upload
 
 
-def bad_override(world: World) -> Upload:
-    upload = world.upload(jpeg(40, 30), cutout_model="no/such-model")
-    world.submitter().submit(upload)
+def bad_override(harness: PipelineHarness) -> Upload:
+    upload = harness.upload(jpeg(40, 30), cutout_model="no/such-model")
+    harness.submitter().submit(upload)
     return upload
 
 
-def long_key(world: World) -> Upload:
-    upload = world.upload(jpeg(40, 30), "k" * 1021)
-    world.submitter().submit(upload)
+def long_key(harness: PipelineHarness) -> Upload:
+    upload = harness.upload(jpeg(40, 30), "k" * 1021)
+    harness.submitter().submit(upload)
     return upload
 
 
-def broken_sender(world: World) -> Upload:
+def broken_sender(harness: PipelineHarness) -> Upload:
     """The function was killed after the write ahead."""
-    upload = world.upload(jpeg(40, 30))
-    world.answers = [KeyboardInterrupt()]
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
-        world.submitter().submit(upload)
+        harness.submitter().submit(upload)
     return upload
 
 
-def without_secret(world: World) -> Upload:
-    upload = world.upload(jpeg(40, 30))
-    submitter = world.submitter()
+def without_secret(harness: PipelineHarness) -> Upload:
+    upload = harness.upload(jpeg(40, 30))
+    submitter = harness.submitter()
 
     def no_key(*_: Any) -> None:
         raise errors.ApiKeyUnavailable("the secret key cannot be read")
@@ -144,29 +148,29 @@ def without_secret(world: World) -> Upload:
     return upload
 
 
-def unread(error: Exception) -> Callable[[World], Upload]:
+def unread(error: Exception) -> Callable[[PipelineHarness], Upload]:
     """The upload could not be looked at."""
 
-    def reach(world: World) -> Upload:
-        upload = world.upload(jpeg(40, 30))
+    def reach(harness: PipelineHarness) -> Upload:
+        upload = harness.upload(jpeg(40, 30))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(world.storage), "open", failing(error))
-            world.submitter().submit(upload)
+            patch.setattr(type(harness.storage), "open", failing(error))
+            harness.submitter().submit(upload)
         return upload
 
     return reach
 
 
-def unconverted(minutes: int) -> Callable[[World], Upload]:
+def unconverted(minutes: int) -> Callable[[PipelineHarness], Upload]:
     """A phone's photo whose conversion is interrupted, for so long."""
 
-    def reach(world: World) -> Upload:
-        upload = world.upload(encode(noise(8, 6), "AVIF"))
+    def reach(harness: PipelineHarness) -> Upload:
+        upload = harness.upload(encode(noise(8, 6), "AVIF"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("cutout.convert.upright", failing(errors.ServiceError("killed")))
-            world.submitter().submit(upload)
-            world.pass_time(60 * minutes)
-            world.submitter().wake(upload.task_id)
+            harness.submitter().submit(upload)
+            harness.pass_time(60 * minutes)
+            harness.submitter().wake(upload.task_id)
         return upload
 
     return reach
@@ -179,18 +183,18 @@ def failing(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def paced(*replies: Any, **settings: Any) -> Callable[[World], Upload]:
+def paced(*replies: Any, **settings: Any) -> Callable[[PipelineHarness], Upload]:
     """Behind another upload that took the only slot, or while sending is paused."""
 
-    def reach(world: World) -> Upload:
-        submitter = world.submitter(**settings)
+    def reach(harness: PipelineHarness) -> Upload:
+        submitter = harness.submitter(**settings)
         if paused := settings.pop("paused", False):
             submitter.governor.pause()
         else:
-            world.answers = [accepted("p0")]
-            submitter.submit(world.upload(jpeg(20, 30), "b/first.jpg"))
-        upload = world.upload(jpeg(40, 30))
-        world.submitter(**settings).submit(upload)
+            harness.answers = [accepted("p0")]
+            submitter.submit(harness.upload(jpeg(20, 30), "b/first.jpg"))
+        upload = harness.upload(jpeg(40, 30))
+        harness.submitter(**settings).submit(upload)
         if paused:
             submitter.governor.resume()
         return upload
@@ -264,12 +268,12 @@ STATES = [
 FINAL = {Status.COMPLETED, Status.SUPERSEDED}
 
 
-def posts(world: World) -> int:
-    return sum("/predictions/" not in request.url.path for request in paid(world))
+def posts(harness: PipelineHarness) -> int:
+    return sum("/predictions/" not in request.url.path for request in paid(harness))
 
 
-def paid(world: World) -> list[httpx.Request]:
-    return [request for request in world.requests if request.method == "POST"]
+def paid(harness: PipelineHarness) -> list[httpx.Request]:
+    return [request for request in harness.requests if request.method == "POST"]
 
 
 class Healed:
@@ -301,30 +305,30 @@ class AllAnswers(list[Any]):
         return self._reply
 
 
-def settle(world: World, stack: FakeStack, upload: Upload) -> Task:
+def settle(harness: PipelineHarness, stack: FakeStack, upload: Upload) -> Task:
     """Let the messages be handled, and the wait loop poll."""
     url = stack.outputs["UploadQueueUrl"]
-    submitter, retrier = world.submitter(), world.retrier()
-    for message in world.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]:
+    submitter, retrier = harness.submitter(), harness.retrier()
+    for message in harness.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]:
         handle_message(message["Body"], submitter, retrier)
-    if world.task(upload).status is Status.PROCESSING:
-        world.poller().poll(upload.task_id)
-    return world.task(upload)
+    if harness.task(upload).status is Status.PROCESSING:
+        harness.poller().poll(upload.task_id)
+    return harness.task(upload)
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: f"{state.status}-{state.code}")
 def test_a_command_leads_out_of_every_state(
-    world: World, stack: FakeStack, cutout: Cutout, state: State
+    harness: PipelineHarness, stack: FakeStack, cutout: Cutout, state: State
 ) -> None:
-    upload = state.reach(world)
-    before = world.task(upload)
+    upload = state.reach(harness)
+    before = harness.task(upload)
     assert (before.status, before.code) == (state.status, state.code)
-    sent = posts(world)
-    world.pass_time(400)  # longer than a lease
-    world.answers = AllAnswers(Healed(has_first=state.at_vendor, output=png(40, 30)))
+    sent = posts(harness)
+    harness.pass_time(400)  # longer than a lease
+    harness.answers = AllAnswers(Healed(has_first=state.at_vendor, output=png(40, 30)))
 
     if state.status is Status.SUBMITTING:
-        world.submitter().wake(upload.task_id)  # the clock's work: it is uncertain
+        harness.submitter().wake(upload.task_id)  # the clock's work: it is uncertain
     told = cutout("retry", upload.key)
     if state.pay_again and before.status is not FAILED:
         assert told.exit_code == 1
@@ -332,22 +336,22 @@ def test_a_command_leads_out_of_every_state(
     if state.pay_again:
         told = cutout("retry", upload.key, "--pay-again")
     assert told.exit_code == 0, told.stderr
-    after = settle(world, stack, upload)
+    after = settle(harness, stack, upload)
 
     if state.upload_again:
-        assert (after.status, posts(world)) == (REJECTED, sent)
+        assert (after.status, posts(harness)) == (REJECTED, sent)
         assert "upload" in told.stdout.split("; else: ")[1]
         return
     assert after.status is Status.COMPLETED
-    assert (posts(world) == sent) == state.at_vendor
+    assert (posts(harness) == sent) == state.at_vendor
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
 def test_of_what_is_done_a_command_says_why_nothing_is_left_to_do(
-    world: World, stack: FakeStack, cutout: Cutout, status: Status
+    harness: PipelineHarness, stack: FakeStack, cutout: Cutout, status: Status
 ) -> None:
-    upload = submitted(accepted("p1"))(world)
-    world.ledger.move(world.task(upload), status, world.now)
+    upload = submitted(accepted("p1"))(harness)
+    harness.ledger.move(harness.task(upload), status, harness.now)
 
     told = cutout("retry", upload.key)
 
@@ -368,11 +372,11 @@ def test_every_status_and_every_code_is_here() -> None:
 
 
 def test_many_are_led_out_at_once_and_what_is_left_says_why(
-    world: World, stack: FakeStack, cutout: Cutout
+    harness: PipelineHarness, stack: FakeStack, cutout: Cutout
 ) -> None:
-    first = submitted(httpx.ReadTimeout("no answer"))(world)
-    second = polled(DONE, httpx.Response(404))(world)
-    world.answers = AllAnswers(Healed(has_first=True, output=png(40, 30)))
+    first = submitted(httpx.ReadTimeout("no answer"))(harness)
+    second = polled(DONE, httpx.Response(404))(harness)
+    harness.answers = AllAnswers(Healed(has_first=True, output=png(40, 30)))
     all_of_them = ("retry", "--status", "uncertain", "--status", "failed", "--json")
 
     lines = [json.loads(line) for line in cutout(*all_of_them, "--dry-run").stdout.splitlines()]
@@ -382,5 +386,5 @@ def test_many_are_led_out_at_once_and_what_is_left_says_why(
         second.task_id: False,
     }
     assert cutout(*all_of_them, "--yes").exit_code == 0
-    assert settle(world, stack, second).status is Status.COMPLETED
-    assert world.task(first).status is Status.UNCERTAIN
+    assert settle(harness, stack, second).status is Status.COMPLETED
+    assert harness.task(first).status is Status.UNCERTAIN

@@ -6,32 +6,32 @@ import pytest
 
 from cutout.domain.tasks import Status
 from tests.support.fakes import Run
+from tests.support.harness import CONVERTED
 from tests.support.images import HEIC
-from tests.support.world import CONVERTED
-from tests.unit.promise.stage import Stage
+from tests.unit.promise.harness import PromiseHarness
 from tests.unit.promise.vendor import ACCEPTED, LIMITED, REFUSED
 
 MOST_CALLS = 20  # no function makes as many on these ways
 
 
-def stage(reply: str = ACCEPTED) -> Stage:
+def harness(reply: str = ACCEPTED) -> PromiseHarness:
     """An upload whose event is in the queue."""
-    stage = Stage("resubmit", webhook=False)
-    stage.vendor.reply = reply
-    stage.put("a")
-    return stage
+    harness = PromiseHarness("resubmit", webhook=False)
+    harness.vendor.reply = reply
+    harness.put("a")
+    return harness
 
 
-def phone() -> Stage:
+def phone() -> PromiseHarness:
     """A phone's photo, which is converted first, and its event."""
-    stage = Stage("resubmit", webhook=False, image=HEIC)
-    stage.put("a")
-    return stage
+    harness = PromiseHarness("resubmit", webhook=False, image=HEIC)
+    harness.put("a")
+    return harness
 
 
-def submitted(stage: Callable[[], Stage] = stage) -> Stage:
+def submitted(harness: Callable[[], PromiseHarness] = harness) -> PromiseHarness:
     """An upload that waits for its first poll."""
-    ready = stage()
+    ready = harness()
     ready.deliver(ready.visible()[0], Run())
     (execution,) = ready.loops.running()
     while execution.state != "Poll":
@@ -40,9 +40,9 @@ def submitted(stage: Callable[[], Stage] = stage) -> Stage:
     return ready
 
 
-def copying() -> Stage:
+def copying() -> PromiseHarness:
     """An upload that waits for its first poll, and an equal one that has been completed."""
-    ready = Stage("resubmit", webhook=False, reuse=True)
+    ready = PromiseHarness("resubmit", webhook=False, reuse=True)
     for key in "ab":
         ready.put(key)
         ready.deliver(ready.visible()[0], Run())
@@ -56,15 +56,15 @@ def copying() -> Stage:
     return ready
 
 
-def settled(stage: Stage) -> Status:
-    stage.calm_down()
-    stage.audit()
-    return stage.rows()[-1].status
+def settled(harness: PromiseHarness) -> Status:
+    harness.calm_down()
+    harness.audit()
+    return harness.rows()[-1].status
 
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))
 def test_a_submit_that_is_killed_is_completed_later(kill_at: int) -> None:
-    killed = stage()
+    killed = harness()
     killed.deliver(killed.visible()[0], Run(kill_at))
 
     assert settled(killed) is Status.COMPLETED
@@ -120,7 +120,7 @@ def test_a_failure_is_told_however_often_its_close_is_killed(kill_at: int) -> No
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))
 def test_a_refusal_that_is_killed_is_failed_or_settled(kill_at: int) -> None:
-    refused = stage(REFUSED)
+    refused = harness(REFUSED)
     refused.deliver(refused.visible()[0], Run(kill_at))
 
     assert settled(refused) in {Status.FAILED, Status.COMPLETED}
@@ -130,7 +130,7 @@ def test_a_refusal_that_is_killed_is_failed_or_settled(kill_at: int) -> None:
 def test_a_submit_that_is_killed_and_whose_message_is_lost_is_completed_later(
     kill_at: int,
 ) -> None:
-    killed = stage()
+    killed = harness()
     killed.deliver(killed.visible()[0], Run(kill_at))
     for message in list(killed.queue):
         killed.lose(message)
@@ -140,7 +140,7 @@ def test_a_submit_that_is_killed_and_whose_message_is_lost_is_completed_later(
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))
 def test_a_clock_that_is_killed_has_only_woken_late(kill_at: int) -> None:
-    limited = stage(LIMITED)
+    limited = harness(LIMITED)
     limited.deliver(limited.visible()[0], Run())
     assert not limited.queue
     limited.pass_time(60)

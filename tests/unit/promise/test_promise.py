@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from cutout.domain.tasks import Status
 from tests.support.fakes import Run
-from tests.unit.promise.stage import Stage
+from tests.unit.promise.harness import PromiseHarness
 from tests.unit.promise.vendor import (
     ACCEPTED,
     BROKEN,
@@ -59,64 +59,64 @@ class Promise(RuleBasedStateMachine):
 
     @initialize(webhook=st.booleans(), keys=st.sampled_from(["a", "ab", "aa", "aab"]))
     def begin(self, webhook: bool, keys: str) -> None:
-        self.stage = Stage(self.policy, webhook=webhook, reuse=self.reuse)
+        self.harness = PromiseHarness(self.policy, webhook=webhook, reuse=self.reuse)
         for key in keys:
-            self.stage.put(key)
+            self.harness.put(key)
 
-    @precondition(lambda self: self.stage.queue)
+    @precondition(lambda self: self.harness.queue)
     @rule(pick=PICK, reply=REPLY, kill=KILL, interlude=INTERLUDE)
     def deliver(self, pick: int, reply: str, kill: int | None, interlude: Interlude) -> None:
-        stage = self.stage
-        stage.vendor.reply = reply
-        if not stage.visible():
-            stage.now = min(message.visible_at for message in stage.queue)
-        messages = stage.visible()
-        stage.deliver(messages[pick % len(messages)], self._run(kill, interlude))
+        harness = self.harness
+        harness.vendor.reply = reply
+        if not harness.visible():
+            harness.now = min(message.visible_at for message in harness.queue)
+        messages = harness.visible()
+        harness.deliver(messages[pick % len(messages)], self._run(kill, interlude))
 
-    @precondition(lambda self: self.stage.loops.running())
+    @precondition(lambda self: self.harness.loops.running())
     @rule(pick=PICK, patient=st.booleans(), kill=KILL, interlude=INTERLUDE)
     def step(self, pick: int, patient: bool, kill: int | None, interlude: Interlude) -> None:
-        running = self.stage.loops.running()
+        running = self.harness.loops.running()
         execution = running[pick % len(running)]
         if patient:
-            self.stage.now = max(self.stage.now, execution.until)
-        self.stage.loops.step(execution, self._run(kill, interlude))
+            self.harness.now = max(self.harness.now, execution.until)
+        self.harness.loops.step(execution, self._run(kill, interlude))
 
-    @precondition(lambda self: self.stage.vendor.processing())
+    @precondition(lambda self: self.harness.vendor.processing())
     @rule(pick=PICK, status=st.sampled_from(["completed", "completed", "failed"]))
     def vendor_ends(self, pick: int, status: str) -> None:
-        known = self.stage.vendor.processing()
+        known = self.harness.vendor.processing()
         known[pick % len(known)].status = status
 
-    @precondition(lambda self: self.stage.vendor.called_back())
+    @precondition(lambda self: self.harness.vendor.called_back())
     @rule(pick=PICK, kill=KILL, interlude=INTERLUDE)
     def call_back(self, pick: int, kill: int | None, interlude: Interlude) -> None:
         self._call_back(pick, self._run(kill, interlude))
 
-    @precondition(lambda self: self.stage.loops.ended)
+    @precondition(lambda self: self.harness.loops.ended)
     @rule(pick=PICK, kill=KILL, interlude=INTERLUDE)
     def close(self, pick: int, kill: int | None, interlude: Interlude) -> None:
         self._close(pick, self._run(kill, interlude))
 
     @rule(kill=KILL, interlude=INTERLUDE)
     def tick(self, kill: int | None, interlude: Interlude) -> None:
-        self.stage.tick_once(self._run(kill, interlude))
+        self.harness.tick_once(self._run(kill, interlude))
 
     @rule(what=st.sampled_from(["message", "callback", "event of an execution"]), pick=PICK)
     def lose(self, what: str, pick: int) -> None:
-        stage = self.stage
-        if what == "message" and stage.queue:
-            stage.lose(stage.queue[pick % len(stage.queue)])
-        elif what == "callback" and (expected := stage.vendor.called_back()):
-            stage.vendor.predictions[expected[pick % len(expected)]].callback = ""
-        elif what == "event of an execution" and stage.loops.ended:
-            stage.loops.ended.pop(pick % len(stage.loops.ended))
+        harness = self.harness
+        if what == "message" and harness.queue:
+            harness.lose(harness.queue[pick % len(harness.queue)])
+        elif what == "callback" and (expected := harness.vendor.called_back()):
+            harness.vendor.predictions[expected[pick % len(expected)]].callback = ""
+        elif what == "event of an execution" and harness.loops.ended:
+            harness.loops.ended.pop(pick % len(harness.loops.ended))
 
-    @precondition(lambda self: self.stage.rows())
+    @precondition(lambda self: self.harness.rows())
     @rule(pick=PICK, pay_again=st.booleans())
     def retry(self, pick: int, pay_again: bool) -> None:
-        rows = self.stage.rows()
-        self.stage.request_retry(rows[pick % len(rows)], pay_again=pay_again)
+        rows = self.harness.rows()
+        self.harness.request_retry(rows[pick % len(rows)], pay_again=pay_again)
 
     @rule(
         what=st.sampled_from(["upload", "upload", "event again", "delete source", "abort"]),
@@ -124,27 +124,27 @@ class Promise(RuleBasedStateMachine):
         seconds=st.sampled_from([0, 0, 10, 400, 1100, 90_000]),
     )
     def meanwhile(self, what: str, pick: int, seconds: int) -> None:
-        stage = self.stage
-        stage.pass_time(seconds)
-        number = pick % len(stage.uploads)
-        if what == "upload" and len(stage.uploads) < MOST_UPLOADS:
-            stage.put(stage.uploads[number].key)
+        harness = self.harness
+        harness.pass_time(seconds)
+        number = pick % len(harness.uploads)
+        if what == "upload" and len(harness.uploads) < MOST_UPLOADS:
+            harness.put(harness.uploads[number].key)
         elif what == "event again":
-            stage.deliver_event(number)
+            harness.deliver_event(number)
         elif what == "delete source":
-            upload = stage.uploads[number]
-            stage.objects.pop((upload.bucket, upload.key, upload.version_id), None)
-        elif what == "abort" and (running := stage.loops.running()):
-            stage.loops.end(running[pick % len(running)], "ABORTED")
+            upload = harness.uploads[number]
+            harness.objects.pop((upload.bucket, upload.key, upload.version_id), None)
+        elif what == "abort" and (running := harness.loops.running()):
+            harness.loops.end(running[pick % len(running)], "ABORTED")
 
     @invariant()
     def no_check_has_failed(self) -> None:
-        if hasattr(self, "stage"):
-            self.stage.check()
+        if hasattr(self, "harness"):
+            self.harness.check()
 
     @invariant()
     def every_task_says_why_it_is_where_it_is(self) -> None:
-        for row in self.stage.rows() if hasattr(self, "stage") else []:
+        for row in self.harness.rows() if hasattr(self, "harness") else []:
             if row.status in {Status.UNCERTAIN, Status.FAILED, Status.REJECTED, Status.SUPERSEDED}:
                 assert row.code, row
                 assert row.reason, row
@@ -152,11 +152,11 @@ class Promise(RuleBasedStateMachine):
                 assert (row.code, row.reason) == (None, None)
 
     def teardown(self) -> None:
-        if not hasattr(self, "stage"):
+        if not hasattr(self, "harness"):
             return
-        self.stage.calm_down()
-        self.stage.audit()
-        self.stage.take_ways_out()
+        self.harness.calm_down()
+        self.harness.audit()
+        self.harness.take_ways_out()
 
     def _run(self, kill: int | None, interlude: Interlude) -> Run:
         if interlude is None:
@@ -166,26 +166,26 @@ class Promise(RuleBasedStateMachine):
 
     def _meanwhile(self, what: str, pick: int) -> None:
         """Another function runs while one is under way."""
-        stage = self.stage
-        if what == "deliver" and (messages := stage.visible()):
-            stage.deliver(messages[pick % len(messages)], Run())
-        elif what == "step" and (running := stage.loops.running()):
-            stage.loops.step(running[pick % len(running)], Run())
+        harness = self.harness
+        if what == "deliver" and (messages := harness.visible()):
+            harness.deliver(messages[pick % len(messages)], Run())
+        elif what == "step" and (running := harness.loops.running()):
+            harness.loops.step(running[pick % len(running)], Run())
         elif what == "call back":
             self._call_back(pick, Run())
-        elif what == "close" and stage.loops.ended:
+        elif what == "close" and harness.loops.ended:
             self._close(pick, Run())
         elif what == "tick":
-            stage.tick_once(Run())
+            harness.tick_once(Run())
 
     def _call_back(self, pick: int, run: Run) -> None:
-        if expected := self.stage.vendor.called_back():
-            self.stage.call_back(expected[pick % len(expected)], run)
+        if expected := self.harness.vendor.called_back():
+            self.harness.call_back(expected[pick % len(expected)], run)
 
     def _close(self, pick: int, run: Run) -> None:
-        event = self.stage.loops.ended[pick % len(self.stage.loops.ended)]
-        if self.stage.close(event, run) and event in self.stage.loops.ended:
-            self.stage.loops.ended.remove(event)
+        event = self.harness.loops.ended[pick % len(self.harness.loops.ended)]
+        if self.harness.close(event, run) and event in self.harness.loops.ended:
+            self.harness.loops.ended.remove(event)
 
 
 class Held(Promise):

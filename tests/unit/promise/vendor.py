@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from tests.support.fakes import Functions
+from tests.support.harness import BASE_URL, MODEL, accepted, answer, download, refused
 from tests.support.images import png
-from tests.support.world import BASE_URL, MODEL, accepted, answer, download, refused
 
 SECRET = "whsec_0123456789abcdef"
 CALLBACKS_AT = "https://webhook.test/"

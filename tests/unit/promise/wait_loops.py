@@ -14,7 +14,7 @@ import yaml
 from cutout.domain.errors import CutoutError
 from cutout.domain.messages import WaitLoopState
 from tests.support.fakes import DynamoDB, Errors, Execution, Functions, Killed, Run, States
-from tests.support.world import TABLE
+from tests.support.harness import TABLE
 
 FILE = Path(__file__).parents[3] / "statemachine" / "wait_loop.asl.yaml"
 ASL = yaml.safe_load(FILE.read_text(encoding="utf-8"))["States"]

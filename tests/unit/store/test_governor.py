@@ -10,7 +10,7 @@ import pytest
 from cutout.domain.errors import OverBudget
 from cutout.store.governor import AHEAD, KEY, LATENESS, OVERDUE, SLOW_FOR, Charge, Governor
 from cutout.store.table import Item, Table
-from tests.support.world import NOW, TABLE, World
+from tests.support.harness import NOW, TABLE, PipelineHarness
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
@@ -45,16 +45,16 @@ def gaps(slots: list[datetime]) -> set[timedelta]:
     return {after - before for before, after in pairwise(slots)}
 
 
-def spent(world: World) -> int:
+def spent(harness: PipelineHarness) -> int:
     """Millionths of a USD."""
-    return int((world.table.get(KEY) or {})["spent"])
+    return int((harness.table.get(KEY) or {})["spent"])
 
 
 class Interrupted(Table):
     """A table at which somebody else gets in between every two calls."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.dynamodb, TABLE)
+    def __init__(self, harness: PipelineHarness) -> None:
+        super().__init__(harness.dynamodb, TABLE)
         self.between: Callable[[], object] = lambda: None
 
     def update(self, key: str, expression: str, **how: Any) -> Item:
@@ -65,20 +65,20 @@ class Interrupted(Table):
 # ---------------------------------------------------------------- the plan
 
 
-def test_without_a_plan_nothing_waits(world: World) -> None:
-    pace = governor(world.table)
+def test_without_a_plan_nothing_waits(harness: PipelineHarness) -> None:
+    pace = governor(harness.table)
 
     pace.back_off(NOW, MINUTE)
 
     assert burst(pace, 3) == [NOW] * 3
-    assert world.table.get(KEY) is None
+    assert harness.table.get(KEY) is None
 
 
 @pytest.mark.parametrize("rate", [2, 7, 10, 60])
 def test_no_minute_holds_more_than_the_plan_however_late_each_is_sent(
-    world: World, rate: int
+    harness: PipelineHarness, rate: int
 ) -> None:
-    slots = burst(governor(world.table, rate), rate + 2)
+    slots = burst(governor(harness.table, rate), rate + 2)
 
     # The worst: the first of a minute was late, the last is on time.
     for first in slots:
@@ -90,23 +90,25 @@ def test_no_minute_holds_more_than_the_plan_however_late_each_is_sent(
 
 
 @pytest.mark.parametrize("rate", [2, 7, 10, 60, 500, 3000, 4400, 4500, 5000, 10_000])
-def test_a_burst_drains_at_95_percent_of_the_plan_or_better(world: World, rate: int) -> None:
-    slots = burst(governor(world.table, rate), 4)
+def test_a_burst_drains_at_95_percent_of_the_plan_or_better(
+    harness: PipelineHarness, rate: int
+) -> None:
+    slots = burst(governor(harness.table, rate), 4)
 
     assert gaps(slots) == {gap(rate)}
     assert MINUTE / (gap(rate) * rate) >= 0.95
 
 
-def test_the_first_goes_at_once_and_idle_time_is_not_saved_up(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_the_first_goes_at_once_and_idle_time_is_not_saved_up(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
 
     assert slot(pace) == NOW
     later = NOW + 10 * MINUTE
     assert burst(pace, 3, later) == [later + n * gap(10) for n in range(3)]
 
 
-def test_a_slot_that_is_held_is_honoured_and_takes_no_other(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_a_slot_that_is_held_is_honoured_and_takes_no_other(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     first, held = burst(pace, 2)
 
     assert pace.slot(held, NOW) == held
@@ -114,18 +116,18 @@ def test_a_slot_that_is_held_is_honoured_and_takes_no_other(world: World) -> Non
     assert pace.slot(None, NOW) == held + (held - first)
 
 
-def test_a_pace_that_changes_goes_on_from_the_slots_given(world: World) -> None:
-    last = burst(governor(world.table, 10), 3)[-1]
+def test_a_pace_that_changes_goes_on_from_the_slots_given(harness: PipelineHarness) -> None:
+    last = burst(governor(harness.table, 10), 3)[-1]
 
-    faster = burst(governor(world.table, 60), 2)
+    faster = burst(governor(harness.table, 60), 2)
 
     assert faster[0] > last
     assert gaps(faster) == {gap(60)}
 
 
-def test_whoever_comes_in_between_gets_another_slot(world: World) -> None:
-    table, slots = Interrupted(world), [NOW]
-    pace, other = governor(table, 60), governor(world.table, 60)
+def test_whoever_comes_in_between_gets_another_slot(harness: PipelineHarness) -> None:
+    table, slots = Interrupted(harness), [NOW]
+    pace, other = governor(table, 60), governor(harness.table, 60)
     table.between = lambda: slots.append(slot(other))
     slot(other)
 
@@ -135,9 +137,9 @@ def test_whoever_comes_in_between_gets_another_slot(world: World) -> None:
     assert gaps(sorted(slots)) == {gap(60)}
 
 
-def test_two_firsts_get_two_slots(world: World) -> None:
-    table, slots = Interrupted(world), []
-    other = governor(world.table, 60)
+def test_two_firsts_get_two_slots(harness: PipelineHarness) -> None:
+    table, slots = Interrupted(harness), []
+    other = governor(harness.table, 60)
 
     def come_first() -> None:
         table.between = lambda: None
@@ -149,8 +151,10 @@ def test_two_firsts_get_two_slots(world: World) -> None:
     assert sorted(slots) == [NOW, NOW + gap(60)]
 
 
-def test_after_a_refusal_the_slots_that_were_given_are_worth_nothing(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_after_a_refusal_the_slots_that_were_given_are_worth_nothing(
+    harness: PipelineHarness,
+) -> None:
+    pace = governor(harness.table, 10)
     held = burst(pace, 3)
 
     pace.back_off(NOW, MINUTE)
@@ -159,8 +163,8 @@ def test_after_a_refusal_the_slots_that_were_given_are_worth_nothing(world: Worl
     assert pace.slots(3, NOW)[0] == NOW + MINUTE
 
 
-def test_a_slot_after_the_pause_stays(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_a_slot_after_the_pause_stays(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     last = burst(pace, 15)[-1]
 
     pace.back_off(NOW, MINUTE)
@@ -169,8 +173,8 @@ def test_a_slot_after_the_pause_stays(world: World) -> None:
     assert pace.slot(None, NOW) == last + gap(10)
 
 
-def test_after_a_refusal_the_pace_is_halved_and_recovers(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_after_a_refusal_the_pace_is_halved_and_recovers(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     pace.slot(None, NOW)
 
     pace.back_off(NOW, MINUTE)
@@ -185,12 +189,12 @@ def test_after_a_refusal_the_pace_is_halved_and_recovers(world: World) -> None:
 # ---------------------------------------------------------------- the budget
 
 
-def test_without_a_budget_nothing_is_charged(world: World) -> None:
-    money = governor(world.table)
+def test_without_a_budget_nothing_is_charged(harness: PipelineHarness) -> None:
+    money = governor(harness.table)
 
     money.refund(money.charge(usd(), NOW))
 
-    assert world.table.get(KEY) is None
+    assert harness.table.get(KEY) is None
 
 
 @pytest.mark.parametrize(
@@ -204,20 +208,20 @@ def test_without_a_budget_nothing_is_charged(world: World) -> None:
     ],
 )
 def test_the_budget_is_spent_to_the_last_image_and_no_further(
-    world: World, budget: str, price: str, images: int
+    harness: PipelineHarness, budget: str, price: str, images: int
 ) -> None:
-    money = governor(world.table, 0, budget)
+    money = governor(harness.table, 0, budget)
 
     for _ in range(images):
         money.charge(usd(price), NOW)
 
     with pytest.raises(OverBudget):
         money.charge(usd(price), NOW)
-    assert spent(world) <= Decimal(budget) * 1_000_000
+    assert spent(harness) <= Decimal(budget) * 1_000_000
 
 
-def test_over_budget_says_what_and_until_when(world: World) -> None:
-    money = governor(world.table, 0, "0.01")
+def test_over_budget_says_what_and_until_when(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.01")
     money.charge(usd(), NOW)
 
     with pytest.raises(OverBudget, match=r"budget of \$0\.01 is spent; .* at 00:00 UTC") as caught:
@@ -226,24 +230,24 @@ def test_over_budget_says_what_and_until_when(world: World) -> None:
     assert caught.value.wait_seconds == 59
 
 
-def test_a_price_above_the_budget_is_never_charged(world: World) -> None:
-    money = governor(world.table, 0, "0.01")
+def test_a_price_above_the_budget_is_never_charged(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.01")
 
     with pytest.raises(OverBudget) as caught:
         money.charge(usd("0.02"), NOW)
 
     assert caught.value.wait_seconds == 12 * 60 * 60
-    assert world.table.get(KEY) is None
+    assert harness.table.get(KEY) is None
 
 
-def test_what_costs_nothing_goes_through_a_spent_budget(world: World) -> None:
-    governor(world.table, 0, "0.01").charge(usd(), NOW)
+def test_what_costs_nothing_goes_through_a_spent_budget(harness: PipelineHarness) -> None:
+    governor(harness.table, 0, "0.01").charge(usd(), NOW)
 
-    assert governor(world.table, 0, "0.01").charge(usd("0"), NOW).price == 0
+    assert governor(harness.table, 0, "0.01").charge(usd("0"), NOW).price == 0
 
 
-def test_each_day_has_its_budget_and_days_begin_in_utc(world: World) -> None:
-    money = governor(world.table, 0, "0.02")
+def test_each_day_has_its_budget_and_days_begin_in_utc(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.02")
     money.charge(usd(), NOW)
     money.charge(usd(), NOW)
 
@@ -252,22 +256,22 @@ def test_each_day_has_its_budget_and_days_begin_in_utc(world: World) -> None:
     with pytest.raises(OverBudget):
         money.charge(usd(), still_today)
     assert money.charge(usd(), still_today + MINUTE) == Charge("2026-11-21", 10_000)
-    assert spent(world) == 10_000
+    assert spent(harness) == 10_000
 
 
-def test_a_clock_that_goes_back_does_not_forget_what_is_spent(world: World) -> None:
-    money = governor(world.table, 0, "0.02")
+def test_a_clock_that_goes_back_does_not_forget_what_is_spent(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.02")
     money.charge(usd(), NOW)
 
     with pytest.raises(OverBudget):
         money.charge(usd(), NOW - timedelta(days=1))
 
-    assert spent(world) == 10_000
+    assert spent(harness) == 10_000
 
 
-def test_two_firsts_of_a_day_are_both_charged(world: World) -> None:
-    table = Interrupted(world)
-    other = governor(world.table, 0, "0.05")
+def test_two_firsts_of_a_day_are_both_charged(harness: PipelineHarness) -> None:
+    table = Interrupted(harness)
+    other = governor(harness.table, 0, "0.05")
     calls: list[None] = []
 
     def begin_the_day_between_the_first_two_calls() -> None:
@@ -278,11 +282,11 @@ def test_two_firsts_of_a_day_are_both_charged(world: World) -> None:
     table.between = begin_the_day_between_the_first_two_calls
     governor(table, 0, "0.05").charge(usd(), NOW)
 
-    assert spent(world) == 20_000
+    assert spent(harness) == 20_000
 
 
-def test_a_refund_makes_room(world: World) -> None:
-    money = governor(world.table, 0, "0.01")
+def test_a_refund_makes_room(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.01")
     charge = money.charge(usd(), NOW)
 
     money.refund(charge)
@@ -290,50 +294,50 @@ def test_a_refund_makes_room(world: World) -> None:
     assert money.charge(usd(), NOW) == charge
 
 
-def test_a_refund_never_leaves_less_than_nothing(world: World) -> None:
-    money = governor(world.table, 0, "0.05")
+def test_a_refund_never_leaves_less_than_nothing(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.05")
     charge = money.charge(usd(), NOW)
 
     money.refund(charge)
     money.refund(charge)
 
-    assert spent(world) == 0
+    assert spent(harness) == 0
 
 
-def test_a_refund_after_midnight_gives_the_new_day_nothing(world: World) -> None:
-    money = governor(world.table, 0, "0.01")
+def test_a_refund_after_midnight_gives_the_new_day_nothing(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.01")
     yesterday = money.charge(usd(), datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC))
     money.charge(usd(), datetime(2026, 11, 21, tzinfo=UTC))
 
     money.refund(yesterday)
 
-    assert spent(world) == 10_000
+    assert spent(harness) == 10_000
 
 
 @pytest.mark.parametrize("images_before", [0, 1])
 def test_a_charge_that_was_carried_out_and_answered_with_an_error_counts_once(
-    world: World, images_before: int, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, images_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """boto3 sends it again by itself."""
-    money = governor(world.table, 0, "0.05")
+    money = governor(harness.table, 0, "0.05")
     for _ in range(images_before):
         money.charge(usd(), NOW)
-    repeated = carry_out_twice(world, monkeypatch)
+    repeated = carry_out_twice(harness, monkeypatch)
 
     charge = money.charge(usd(), NOW)
-    assert spent(world) == (images_before + 1) * 10_000
+    assert spent(harness) == (images_before + 1) * 10_000
 
     money.refund(charge)
-    assert spent(world) == images_before * 10_000
+    assert spent(harness) == images_before * 10_000
     assert repeated.count == 2
 
 
 def test_a_repeated_charge_of_the_last_of_the_budget_is_ones_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    money = governor(world.table, 0, "0.02")
+    money = governor(harness.table, 0, "0.02")
     money.charge(usd(), NOW)
-    carry_out_twice(world, monkeypatch)
+    carry_out_twice(harness, monkeypatch)
 
     assert money.charge(usd(), NOW).price == 10_000
 
@@ -347,31 +351,31 @@ class Repeated:
     count = 0
 
 
-def carry_out_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> Repeated:
-    repeated, once = Repeated(), world.dynamodb.update_item
+def carry_out_twice(harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Repeated:
+    repeated, once = Repeated(), harness.dynamodb.update_item
 
     def update_item(**asked: Any) -> Any:
-        with contextlib.suppress(world.dynamodb.exceptions.ConditionalCheckFailedException):
+        with contextlib.suppress(harness.dynamodb.exceptions.ConditionalCheckFailedException):
             once(**asked)
             repeated.count += 1
         return once(**asked)
 
-    monkeypatch.setattr(world.dynamodb, "update_item", update_item)
+    monkeypatch.setattr(harness.dynamodb, "update_item", update_item)
     return repeated
 
 
-def test_without_a_budget_nobody_asks_for_the_price(world: World) -> None:
+def test_without_a_budget_nobody_asks_for_the_price(harness: PipelineHarness) -> None:
     def price() -> Decimal:
         raise AssertionError("asked")
 
-    assert governor(world.table).charge(price, NOW).price == 0
+    assert governor(harness.table).charge(price, NOW).price == 0
 
 
 # ---------------------------------------------------------------- turns
 
 
-def test_slots_are_handed_out_two_minutes_ahead_and_no_further(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_slots_are_handed_out_two_minutes_ahead_and_no_further(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
 
     given = [found for _ in range(30) if (found := pace.slot(None, NOW))]
 
@@ -379,8 +383,8 @@ def test_slots_are_handed_out_two_minutes_ahead_and_no_further(world: World) -> 
     assert given[-1] <= NOW + AHEAD < given[-1] + gap(10)
 
 
-def test_who_finds_no_slot_makes_those_wait_who_come_later(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_who_finds_no_slot_makes_those_wait_who_come_later(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     while pace.slot(None, NOW):
         pass
 
@@ -390,16 +394,16 @@ def test_who_finds_no_slot_makes_those_wait_who_come_later(world: World) -> None
     assert pace.slot(None, later)
 
 
-def test_without_a_clock_a_backlog_is_forgotten(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_without_a_clock_a_backlog_is_forgotten(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     pace.set_backlog(NOW, exists=True)
 
     assert pace.slot(None, NOW + 4 * MINUTE) is None
     assert pace.slot(None, NOW + 6 * MINUTE) == NOW + 6 * MINUTE
 
 
-def test_turns_are_the_next_slots_as_many_as_there_are(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_turns_are_the_next_slots_as_many_as_there_are(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     first = slot(pace)
 
     turns = pace.slots(3, NOW) + pace.slots(100, NOW)
@@ -409,9 +413,9 @@ def test_turns_are_the_next_slots_as_many_as_there_are(world: World) -> None:
     assert pace.slots(1, NOW) == []
 
 
-def test_turns_go_on_from_what_a_newcomer_took_in_between(world: World) -> None:
-    table = Interrupted(world)
-    other, taken = governor(world.table, 60), list[datetime]()
+def test_turns_go_on_from_what_a_newcomer_took_in_between(harness: PipelineHarness) -> None:
+    table = Interrupted(harness)
+    other, taken = governor(harness.table, 60), list[datetime]()
 
     def newcomer() -> None:
         if not taken:
@@ -423,12 +427,12 @@ def test_turns_go_on_from_what_a_newcomer_took_in_between(world: World) -> None:
     assert gaps(sorted(taken + turns)) == {gap(60)}
 
 
-def test_without_a_plan_all_have_their_turn_now(world: World) -> None:
-    assert governor(world.table).slots(3, NOW) == [NOW] * 3
+def test_without_a_plan_all_have_their_turn_now(harness: PipelineHarness) -> None:
+    assert governor(harness.table).slots(3, NOW) == [NOW] * 3
 
 
-def test_a_slot_that_is_overdue_is_given_up(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_a_slot_that_is_overdue_is_given_up(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
     held = slot(pace)
 
     assert pace.slot(held, held + OVERDUE) == held
@@ -439,8 +443,8 @@ def test_a_slot_that_is_overdue_is_given_up(world: World) -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 10])
-def test_while_it_is_paused_nobody_has_a_turn(world: World, rate: int) -> None:
-    pace = governor(world.table, rate)
+def test_while_it_is_paused_nobody_has_a_turn(harness: PipelineHarness, rate: int) -> None:
+    pace = governor(harness.table, rate)
     held = slot(pace)
 
     pace.pause()
@@ -451,8 +455,8 @@ def test_while_it_is_paused_nobody_has_a_turn(world: World, rate: int) -> None:
     assert pace.slots(1, NOW)
 
 
-def test_another_rate_holds_at_once(world: World) -> None:
-    pace = governor(world.table, 10)
+def test_another_rate_holds_at_once(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
 
     pace.set_rate(60)
 
@@ -460,8 +464,8 @@ def test_another_rate_holds_at_once(world: World) -> None:
     assert gaps(pace.slots(3, NOW)) == {gap(60)}
 
 
-def test_another_budget_holds_at_once(world: World) -> None:
-    money = governor(world.table, 0, "0.01")
+def test_another_budget_holds_at_once(harness: PipelineHarness) -> None:
+    money = governor(harness.table, 0, "0.01")
     money.charge(usd(), NOW)
 
     money.set_budget(Decimal("0.02"))
@@ -471,8 +475,8 @@ def test_another_budget_holds_at_once(world: World) -> None:
         money.charge(usd(), NOW)
 
 
-def test_nobody_is_woken_for_a_budget_that_is_spent(world: World) -> None:
-    money = spent_out(world)
+def test_nobody_is_woken_for_a_budget_that_is_spent(harness: PipelineHarness) -> None:
+    money = spent_out(harness)
 
     assert money.slots(1, NOW) == []
     assert money.slots(1, NOW + timedelta(days=1))
@@ -483,16 +487,18 @@ def test_nobody_is_woken_for_a_budget_that_is_spent(world: World) -> None:
     [lambda m: m.refund(Charge("2026-11-20", 10_000)), lambda m: m.set_budget(Decimal(1))],
     ids=["a refund", "a larger budget"],
 )
-def test_room_in_the_budget_wakes_them(world: World, make_room: Callable[[Governor], None]) -> None:
-    money = spent_out(world)
+def test_room_in_the_budget_wakes_them(
+    harness: PipelineHarness, make_room: Callable[[Governor], None]
+) -> None:
+    money = spent_out(harness)
 
     make_room(money)
 
     assert money.slots(1, NOW)
 
 
-def spent_out(world: World) -> Governor:
-    money = governor(world.table, 10, "0.01")
+def spent_out(harness: PipelineHarness) -> Governor:
+    money = governor(harness.table, 10, "0.01")
     money.charge(usd(), NOW)
     with pytest.raises(OverBudget):
         money.charge(usd(), NOW)

@@ -9,129 +9,139 @@ from cutout.domain.tasks import AttemptId, Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from tests.support.world import NOW, TABLE, World
+from tests.support.harness import NOW, TABLE, PipelineHarness
 
 UPLOAD = Upload(bucket="uploads", key="a b/ü+%.jpg", version_id="v1", etag="e", size=5)
 
 
 @pytest.fixture
-def task(world: World) -> Task:
-    return world.ledger.claim(new_task(UPLOAD, "cutouts", "a b/ü+%.jpg.png", "model", NOW, 30))
+def task(harness: PipelineHarness) -> Task:
+    return harness.ledger.claim(new_task(UPLOAD, "cutouts", "a b/ü+%.jpg.png", "model", NOW, 30))
 
 
-def item(world: World, task: Task) -> dict[str, Any]:
+def item(harness: PipelineHarness, task: Task) -> dict[str, Any]:
     """The item as it lies in the table."""
     key = {"task_id": {"S": task.task_id}}
-    found: dict[str, Any] = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    found: dict[str, Any] = harness.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
     return found
 
 
-def test_a_claimed_task_reads_back_as_it_was_written(world: World, task: Task) -> None:
-    assert world.ledger.get(task.task_id) == task
-    assert item(world, task)["object"] == {"S": "uploads/a b/ü+%.jpg"}
+def test_a_claimed_task_reads_back_as_it_was_written(harness: PipelineHarness, task: Task) -> None:
+    assert harness.ledger.get(task.task_id) == task
+    assert item(harness, task)["object"] == {"S": "uploads/a b/ü+%.jpg"}
 
 
-def test_a_second_claim_finds_the_task_as_it_stands(world: World, task: Task) -> None:
-    moved = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+def test_a_second_claim_finds_the_task_as_it_stands(harness: PipelineHarness, task: Task) -> None:
+    moved = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
 
-    again = world.ledger.claim(new_task(UPLOAD, "elsewhere", "k", "model", NOW, 1))
+    again = harness.ledger.claim(new_task(UPLOAD, "elsewhere", "k", "model", NOW, 1))
 
     assert again == moved
 
 
-def test_a_move_writes_its_changes_and_when_it_happened(world: World, task: Task) -> None:
-    moved = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1, lease_until=NOW)
+def test_a_move_writes_its_changes_and_when_it_happened(
+    harness: PipelineHarness, task: Task
+) -> None:
+    moved = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1, lease_until=NOW)
 
     assert moved.status is Status.SUBMITTING
     assert moved.entered_at == {Status.QUEUED: NOW, Status.SUBMITTING: NOW}
     assert (moved.attempt, moved.lease_until) == (1, NOW)
 
 
-def test_a_change_to_none_removes_the_attribute(world: World, task: Task) -> None:
-    submitting = world.ledger.move(task, Status.SUBMITTING, NOW, reason="because")
-    queued = world.ledger.move(submitting, Status.QUEUED, NOW, reason=None)
+def test_a_change_to_none_removes_the_attribute(harness: PipelineHarness, task: Task) -> None:
+    submitting = harness.ledger.move(task, Status.SUBMITTING, NOW, reason="because")
+    queued = harness.ledger.move(submitting, Status.QUEUED, NOW, reason=None)
 
     assert queued.reason is None
-    assert "reason" not in item(world, task)
+    assert "reason" not in item(harness, task)
 
 
-def test_a_move_from_a_state_that_was_left_is_refused(world: World, task: Task) -> None:
-    world.ledger.move(task, Status.SUBMITTING, NOW)
-
-    with pytest.raises(StatusChanged):
-        world.ledger.move(task, Status.REJECTED, NOW)
-    assert world.ledger.get(task.task_id).status is Status.SUBMITTING
-
-
-def test_a_late_answer_of_an_earlier_attempt_is_refused(world: World, task: Task) -> None:
-    first = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
-    queued = world.ledger.move(first, Status.QUEUED, NOW)
-    world.ledger.move(queued, Status.SUBMITTING, NOW, attempt=2)
+def test_a_move_from_a_state_that_was_left_is_refused(harness: PipelineHarness, task: Task) -> None:
+    harness.ledger.move(task, Status.SUBMITTING, NOW)
 
     with pytest.raises(StatusChanged):
-        world.ledger.move(first, Status.PROCESSING, NOW, prediction_id="late")
+        harness.ledger.move(task, Status.REJECTED, NOW)
+    assert harness.ledger.get(task.task_id).status is Status.SUBMITTING
 
 
-def test_a_step_that_the_table_does_not_have_is_refused(world: World, task: Task) -> None:
+def test_a_late_answer_of_an_earlier_attempt_is_refused(
+    harness: PipelineHarness, task: Task
+) -> None:
+    first = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+    queued = harness.ledger.move(first, Status.QUEUED, NOW)
+    harness.ledger.move(queued, Status.SUBMITTING, NOW, attempt=2)
+
+    with pytest.raises(StatusChanged):
+        harness.ledger.move(first, Status.PROCESSING, NOW, prediction_id="late")
+
+
+def test_a_step_that_the_table_does_not_have_is_refused(
+    harness: PipelineHarness, task: Task
+) -> None:
     with pytest.raises(IllegalTransition):
-        world.ledger.move(task, Status.COMPLETED, NOW)
+        harness.ledger.move(task, Status.COMPLETED, NOW)
 
 
-def test_only_tasks_to_look_at_are_in_the_status_index(world: World, task: Task) -> None:
-    assert item(world, task)["open_status"] == {"S": "queued"}
+def test_only_tasks_to_look_at_are_in_the_status_index(
+    harness: PipelineHarness, task: Task
+) -> None:
+    assert item(harness, task)["open_status"] == {"S": "queued"}
 
-    world.ledger.move(task, Status.REJECTED, NOW)
+    harness.ledger.move(task, Status.REJECTED, NOW)
 
-    assert "open_status" not in item(world, task)
-
-
-def test_polls_are_counted_beside_other_writes(world: World, task: Task) -> None:
-    world.ledger.count_poll(task.task_id)
-
-    assert world.ledger.count_poll(task.task_id).polls == 2
-    assert world.ledger.move(task, Status.SUBMITTING, NOW).polls == 2
+    assert "open_status" not in item(harness, task)
 
 
-def test_an_unknown_task_is_not_found(world: World) -> None:
+def test_polls_are_counted_beside_other_writes(harness: PipelineHarness, task: Task) -> None:
+    harness.ledger.count_poll(task.task_id)
+
+    assert harness.ledger.count_poll(task.task_id).polls == 2
+    assert harness.ledger.move(task, Status.SUBMITTING, NOW).polls == 2
+
+
+def test_an_unknown_task_is_not_found(harness: PipelineHarness) -> None:
     with pytest.raises(TaskNotFound, match="no task nobody"):
-        world.ledger.get("nobody")
+        harness.ledger.get("nobody")
     with pytest.raises(TaskNotFound, match="no task nobody"):
-        world.ledger.count_poll("nobody")
+        harness.ledger.count_poll("nobody")
 
 
 def test_trouble_of_the_service_is_told_as_such(
-    world: World, task: Task, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(**_arguments: Any) -> None:
         raise EndpointConnectionError(endpoint_url="https://dynamodb")
 
     for operation in ("get_item", "put_item", "update_item"):
-        monkeypatch.setattr(world.dynamodb, operation, unreachable)
+        monkeypatch.setattr(harness.dynamodb, operation, unreachable)
     with pytest.raises(ServiceError):
-        world.ledger.get(task.task_id)
+        harness.ledger.get(task.task_id)
     with pytest.raises(ServiceError):
-        world.ledger.claim(task)
+        harness.ledger.claim(task)
     with pytest.raises(ServiceError):
-        world.ledger.count_poll(task.task_id)
+        harness.ledger.count_poll(task.task_id)
 
 
-def test_a_missing_table_is_trouble_of_the_service(world: World, task: Task) -> None:
+def test_a_missing_table_is_trouble_of_the_service(harness: PipelineHarness, task: Task) -> None:
     with pytest.raises(ServiceError):
-        Ledger(Table(world.dynamodb, "nowhere")).get(task.task_id)
+        Ledger(Table(harness.dynamodb, "nowhere")).get(task.task_id)
 
 
-def test_a_prediction_is_of_the_attempt_that_claimed_it(world: World, task: Task) -> None:
-    sent = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=3)
+def test_a_prediction_is_of_the_attempt_that_claimed_it(
+    harness: PipelineHarness, task: Task
+) -> None:
+    sent = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=3)
 
-    assert world.ledger.claimant("p1") is None
-    world.ledger.claim_prediction(sent, "p1")
-    assert world.ledger.claimant("p1") == AttemptId(task.task_id, 3)
+    assert harness.ledger.claimant("p1") is None
+    harness.ledger.claim_prediction(sent, "p1")
+    assert harness.ledger.claimant("p1") == AttemptId(task.task_id, 3)
 
 
 def test_unanswered_submits_are_those_under_way_uncertain_and_given_up(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    ledger, until = world.ledger, NOW + timedelta(seconds=210)
+    ledger, until = harness.ledger, NOW + timedelta(seconds=210)
 
     def unanswered() -> list[int]:
         return [submit.attempt for submit in ledger.unanswered_submits()]
@@ -153,17 +163,17 @@ def test_unanswered_submits_are_those_under_way_uncertain_and_given_up(
 
 
 def test_what_is_given_up_is_remembered_once_and_for_longer_than_the_vendor_does(
-    world: World, task: Task
+    harness: PipelineHarness, task: Task
 ) -> None:
-    sent = world.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
-    lost = world.ledger.move(sent, Status.UNCERTAIN, NOW)
-    world.ledger.reopen(lost, NOW)
+    sent = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+    lost = harness.ledger.move(sent, Status.UNCERTAIN, NOW)
+    harness.ledger.reopen(lost, NOW)
 
     with pytest.raises(StatusChanged):  # a second one that was killed in between
-        world.ledger.reopen(lost, NOW)
+        harness.ledger.reopen(lost, NOW)
 
-    (found,) = world.ledger.unanswered_submits()
+    (found,) = harness.ledger.unanswered_submits()
     key = {"task_id": {"S": f"#given-up#{task.task_id}-1"}}
-    kept = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]["expires_at"]["N"]
+    kept = harness.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]["expires_at"]["N"]
     assert float(kept) > (NOW + timedelta(days=7)).timestamp()
     assert found.sent_at == NOW

@@ -11,15 +11,15 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.output_locks import OutputLocks
 from tests.support.factories import make_task, make_upload
+from tests.support.harness import BASE_URL, NOW, PipelineHarness, accepted, answer, download
 from tests.support.images import jpeg, png
-from tests.support.world import BASE_URL, NOW, World, accepted, answer, download
 
 UNTIL = NOW.replace(minute=5)
 
 
 @pytest.fixture
-def locks(world: World) -> OutputLocks:
-    return OutputLocks(world.table)
+def locks(harness: PipelineHarness) -> OutputLocks:
+    return OutputLocks(harness.table)
 
 
 def revision(sequencer: str | None, version: str = "v") -> Task:
@@ -110,10 +110,10 @@ def test_keys_and_buckets_are_locked_by_themselves(locks: OutputLocks) -> None:
     locks.acquire(OLDER.model_copy(update={"output_bucket": "another"}), NOW, UNTIL)
 
 
-def test_a_lock_expires_with_the_task(world: World, locks: OutputLocks) -> None:
+def test_a_lock_expires_with_the_task(harness: PipelineHarness, locks: OutputLocks) -> None:
     locks.acquire(NEWER, NOW, UNTIL)
 
-    item = world.table.get("#output#images-out/a/cat.jpg.png")
+    item = harness.table.get("#output#images-out/a/cat.jpg.png")
     assert item is not None
     assert item["expires_at"] == NEWER.expires_at
 
@@ -124,13 +124,13 @@ OLD_IMAGE, NEW_IMAGE = png(10, 10), png(20, 10)
 
 
 @pytest.fixture
-def revisions(world: World) -> tuple[Upload, Upload]:
+def revisions(harness: PipelineHarness) -> tuple[Upload, Upload]:
     """Two revisions of one object, both with the vendor."""
-    older = world.upload(jpeg(40, 30)).model_copy(update={"sequencer": "0A1"})
-    newer = world.upload(jpeg(50, 30)).model_copy(update={"sequencer": "0A2"})
-    world.answers = [accepted("older"), accepted("newer")]
-    world.submitter().submit(older)
-    world.submitter().submit(newer)
+    older = harness.upload(jpeg(40, 30)).model_copy(update={"sequencer": "0A1"})
+    newer = harness.upload(jpeg(50, 30)).model_copy(update={"sequencer": "0A2"})
+    harness.answers = [accepted("older"), accepted("newer")]
+    harness.submitter().submit(older)
+    harness.submitter().submit(newer)
     return older, newer
 
 
@@ -138,100 +138,102 @@ def completed(prediction_id: str) -> httpx.Response:
     return answer(id=prediction_id, status="completed", outputs=[f"{BASE_URL}/out.png"])
 
 
-def save(world: World, upload: Upload, image: bytes) -> WaitLoopState:
+def save(harness: PipelineHarness, upload: Upload, image: bytes) -> WaitLoopState:
     """Poll a task whose image is ready."""
-    world.answers = [completed(str(world.task(upload).prediction_id)), download(image)]
-    return world.poller().poll(upload.task_id)
+    harness.answers = [completed(str(harness.task(upload).prediction_id)), download(image)]
+    return harness.poller().poll(upload.task_id)
 
 
-def in_bucket(world: World) -> bytes:
-    body: bytes = world.s3.get_object(Bucket="cutouts", Key="a/cat.jpg.png")["Body"].read()
+def in_bucket(harness: PipelineHarness) -> bytes:
+    body: bytes = harness.s3.get_object(Bucket="cutouts", Key="a/cat.jpg.png")["Body"].read()
     return body
 
 
 def test_a_late_result_of_an_older_revision_replaces_nothing(
-    world: World, revisions: tuple[Upload, Upload]
+    harness: PipelineHarness, revisions: tuple[Upload, Upload]
 ) -> None:
     older, newer = revisions
-    save(world, newer, NEW_IMAGE)
+    save(harness, newer, NEW_IMAGE)
 
-    result = save(world, older, OLD_IMAGE)
+    result = save(harness, older, OLD_IMAGE)
 
     assert result.status is Status.SUPERSEDED
-    assert in_bucket(world) == NEW_IMAGE
-    task = world.task(older)
+    assert in_bucket(harness) == NEW_IMAGE
+    task = harness.task(older)
     assert (task.status, task.code) == (Status.SUPERSEDED, "superseded")
     assert task.reason == "a newer revision of the object was saved first"
-    assert len(world.answers) == 1  # its image was not even fetched
-    assert world.poller().poll(older.task_id).status is Status.SUPERSEDED
+    assert len(harness.answers) == 1  # its image was not even fetched
+    assert harness.poller().poll(older.task_id).status is Status.SUPERSEDED
 
 
 def test_results_in_the_order_of_their_revisions_replace_each_other(
-    world: World, revisions: tuple[Upload, Upload]
+    harness: PipelineHarness, revisions: tuple[Upload, Upload]
 ) -> None:
     older, newer = revisions
 
-    assert save(world, older, OLD_IMAGE).status is Status.COMPLETED
-    assert in_bucket(world) == OLD_IMAGE
-    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_IMAGE
+    assert save(harness, older, OLD_IMAGE).status is Status.COMPLETED
+    assert in_bucket(harness) == OLD_IMAGE
+    assert save(harness, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(harness) == NEW_IMAGE
 
 
 def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
-    world: World, revisions: tuple[Upload, Upload]
+    harness: PipelineHarness, revisions: tuple[Upload, Upload]
 ) -> None:
     older, newer = revisions
-    OutputLocks(world.table).acquire(world.task(older), world.now, world.now.replace(minute=5))
+    OutputLocks(harness.table).acquire(
+        harness.task(older), harness.now, harness.now.replace(minute=5)
+    )
 
-    assert save(world, newer, NEW_IMAGE).status is Status.PROCESSING
-    world.answers.clear()
-    save(world, older, OLD_IMAGE)
+    assert save(harness, newer, NEW_IMAGE).status is Status.PROCESSING
+    harness.answers.clear()
+    save(harness, older, OLD_IMAGE)
 
-    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_IMAGE
+    assert save(harness, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(harness) == NEW_IMAGE
 
 
 @pytest.mark.parametrize(
     "broken", [download(b"no image"), download(OLD_IMAGE[:-20]), httpx.Response(503)]
 )
 def test_a_revision_that_could_not_be_saved_holds_up_nobody(
-    world: World, revisions: tuple[Upload, Upload], broken: httpx.Response
+    harness: PipelineHarness, revisions: tuple[Upload, Upload], broken: httpx.Response
 ) -> None:
     older, newer = revisions
-    world.answers = [completed("older"), broken]
+    harness.answers = [completed("older"), broken]
     with suppress(BadOutput):
-        world.poller().poll(older.task_id)
-    assert world.task(older).status is Status.PROCESSING
+        harness.poller().poll(older.task_id)
+    assert harness.task(older).status is Status.PROCESSING
 
-    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
-    assert in_bucket(world) == NEW_IMAGE
+    assert save(harness, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert in_bucket(harness) == NEW_IMAGE
 
 
 def test_a_poll_that_died_before_its_end_was_written_holds_up_nobody(
-    world: World, revisions: tuple[Upload, Upload], monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, revisions: tuple[Upload, Upload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older, newer = revisions
-    poller = world.poller()
+    poller = harness.poller()
 
     def die(*_: object, **__: object) -> Task:
         raise KeyboardInterrupt
 
-    world.answers = [completed("older"), download(OLD_IMAGE)]
+    harness.answers = [completed("older"), download(OLD_IMAGE)]
     with monkeypatch.context() as patch:
         patch.setattr(type(poller.ledger), "move", die)
         with pytest.raises(KeyboardInterrupt):
             poller.poll(older.task_id)
 
-    assert save(world, newer, NEW_IMAGE).status is Status.COMPLETED
-    assert save(world, older, OLD_IMAGE).status is Status.SUPERSEDED
-    assert in_bucket(world) == NEW_IMAGE
+    assert save(harness, newer, NEW_IMAGE).status is Status.COMPLETED
+    assert save(harness, older, OLD_IMAGE).status is Status.SUPERSEDED
+    assert in_bucket(harness) == NEW_IMAGE
 
 
 def test_a_lock_that_is_gone_when_it_is_looked_at_is_tried_again(
-    world: World, locks: OutputLocks, monkeypatch: pytest.MonkeyPatch
+    harness: PipelineHarness, locks: OutputLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locks.acquire(OLDER, NOW, UNTIL)
-    monkeypatch.setattr(world.table, "get", lambda _key: None)
+    monkeypatch.setattr(harness.table, "get", lambda _key: None)
 
     with pytest.raises(OutputBusy):
         locks.acquire(NEWER, NOW, UNTIL)

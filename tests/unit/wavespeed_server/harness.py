@@ -66,7 +66,7 @@ class Remover:
         return self.outcome
 
 
-class World:
+class PipelineHarness:
     """What lies outside the server: images, and a receiver of webhooks."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Api:
     settings: Settings
     clock: Clock = field(default_factory=Clock)
     remover: Remover = field(default_factory=Remover)
-    world: World = field(default_factory=World)
+    harness: PipelineHarness = field(default_factory=PipelineHarness)
 
     async def submit(
         self,
@@ -153,7 +153,7 @@ class Api:
 
 
 async def resolve(host: str) -> list[str]:
-    """The address behind each of the world's hosts: public, but for those named after theirs."""
+    """The address behind every host of the Internet: public, but for those named after theirs."""
     if host == "unreachable.test":
         raise OSError
     return [host.removesuffix(".test") if host[0].isdigit() or ":" in host else "203.0.113.7"]
@@ -164,12 +164,12 @@ async def serve(**settings: Any) -> AsyncIterator[Api]:
     """Run the application with these settings."""
     chosen = Settings(**{"api_key": KEY, "workers": 2} | settings)
     headers = {"authorization": f"Bearer {KEY}"}
-    clock, remover, world = Clock(), Remover(), World()
-    network = httpx.MockTransport(world)
+    clock, remover, harness = Clock(), Remover(), PipelineHarness()
+    network = httpx.MockTransport(harness)
     app = create_app(chosen, remover, transport=network, resolve=resolve, clock=clock)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://server", headers=headers) as client,
     ):
-        yield Api(client, chosen, clock, remover, world)
+        yield Api(client, chosen, clock, remover, harness)

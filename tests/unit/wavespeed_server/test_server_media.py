@@ -24,20 +24,20 @@ async def test_a_link_local_address_is_not_asked(api: Api, url: str) -> None:
     assert data["error"] == (
         "the image is not fetched: the host's address is link-local or of a metadata service"
     )
-    assert api.world.asked == []
+    assert api.harness.asked == []
 
 
 async def test_a_redirect_to_a_link_local_address_is_not_followed(api: Api) -> None:
-    api.world.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": METADATA})
+    api.harness.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": METADATA})
     assert (await api.run())["code"] == 1402
-    assert [request.url.host for request in api.world.asked] == ["images.test"]
+    assert [request.url.host for request in api.harness.asked] == ["images.test"]
 
 
 async def test_a_webhook_does_not_go_to_a_link_local_address() -> None:
     async with serve(webhook_backoff=0.001) as api:
         await api.run(webhook=METADATA)
-        assert [request.url.host for request in api.world.asked] == ["images.test"]
-        assert api.world.hooks == []
+        assert [request.url.host for request in api.harness.asked] == ["images.test"]
+        assert api.harness.hooks == []
 
 
 async def test_whoever_needs_link_local_addresses_can_allow_them() -> None:
@@ -56,14 +56,14 @@ async def test_this_machine_and_its_network_are_asked(api: Api, host: str) -> No
 )
 async def test_the_path_is_asked_for_as_it_is_written(api: Api, target: str) -> None:
     await api.run(f"https://images.test{target}")
-    (request,) = api.world.asked
+    (request,) = api.harness.asked
     assert request.extensions["target"].decode() == target.removesuffix("?")
 
 
 async def test_a_redirect_is_asked_for_at_its_own_path(api: Api) -> None:
-    api.world.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": "/other.jpg"})
+    api.harness.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": "/other.jpg"})
     assert (await api.run())["status"] == "completed"
-    first, second = api.world.asked
+    first, second = api.harness.asked
     assert first.extensions["target"].decode() == IMAGE.removeprefix("https://images.test")
     assert "target" not in second.extensions
     assert second.url.path == "/other.jpg"
@@ -71,5 +71,5 @@ async def test_a_redirect_is_asked_for_at_its_own_path(api: Api) -> None:
 
 async def test_a_path_that_is_not_ascii_is_encoded(api: Api) -> None:
     assert (await api.run("https://images.test/bücket/cat.jpg"))["status"] == "completed"
-    (request,) = api.world.asked
+    (request,) = api.harness.asked
     assert request.url.raw_path == b"/b%C3%BCcket/cat.jpg"

@@ -258,7 +258,7 @@ class Pipeline:
         raise NotImplementedError
 
 
-class World(Pipeline):
+class PipelineHarness(Pipeline):
     """Two buckets, the ledger, the bus and the state machine in memory.
 
     `answers` are what the vendor answers one request after the other: responses, errors to raise,

@@ -17,8 +17,8 @@ from cutout_cli.retry import Cost, Retries, Retry
 from cutout_cli.stacks import Stack
 from functions.submit.app import handle_message
 from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
+from tests.support.harness import CONVERTED, MODEL, Pipeline
 from tests.support.images import jpeg
-from tests.support.world import CONVERTED, MODEL, Pipeline
 from tests.unit.promise.vendor import (
     ACCEPTED,
     CALLBACKS_AT,
@@ -58,7 +58,7 @@ class Waiting:
     visible_at: datetime
 
 
-class Stage(Pipeline):
+class PromiseHarness(Pipeline):
     """Objects, their events, and all functions.
 
     Whatever is written is checked as it is written: the transitions, the order of the revisions,
