@@ -7,7 +7,6 @@ LAYER = ROOT / "layers" / "cutout"
 
 # By module. Only quick tests: what they do not catch, they have to learn.
 MODULES = {
-    "cutout.domain.tasks": ["unit/domain/test_tasks.py"],
     "cutout.store.table": ["unit/store"],
     "cutout.store.ledger": [
         "unit/store/test_ledger.py",
