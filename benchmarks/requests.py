@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from cutout.domain.tasks import Status, Task
+from cutout_cli.costs import STATE_TRANSITIONS
 from cutout_local.stack import local_stack
 from tests.chaos.numbered_images import keep_colours
 from tests.support.stack_client import StackClient
@@ -25,8 +26,6 @@ UPLOADS = 20
 SLOW = "7.jpg"  # two of them, that more than one poll is seen
 CALLERS = ("SubmitFunction", "PollFunction", "WaitLoop")
 LIMIT = 40  # calls an image
-# Of one poll, which is all there is with the webhook, and of each further one.
-TRANSITIONS, OF_A_POLL = 5, 3
 
 
 class Counted(NamedTuple):
@@ -84,8 +83,9 @@ def show(counted: Counted) -> bool:
     each = Counter(zip(counted.polls, counted.transitions, strict=True))
     for (polls, transitions), images in sorted(each.items()):
         print(f"{images:3} images with {polls} polls took {transitions} state transitions each")
-    right = all(made == TRANSITIONS + OF_A_POLL * (polls - 1) for polls, made in each)
-    print(f"{TRANSITIONS} with one poll, {OF_A_POLL} for each further one: {right}")
+    once, of_a_poll = STATE_TRANSITIONS.image, STATE_TRANSITIONS.poll
+    right = all(made == once + of_a_poll * polls for polls, made in each)
+    print(f"{once}, and {of_a_poll} for each poll, which `cutout costs` reckons with: {right}")
     return right and total <= LIMIT
 
 

@@ -4,12 +4,12 @@ make schemas
 """
 
 import json
-from pathlib import Path
 from typing import get_args
 
 from cutout.domain.messages import BusEvent
+from tests.support import events
 
-FOLDER = Path(__file__).parents[2] / "events" / "schemas"
+FOLDER = events.FOLDER / "schemas"
 EVENTS = {event.detail_type.lower().replace(" ", "-"): event for event in get_args(BusEvent)}
 """The models by the names of their files in `events/` and `events/schemas/`."""
 

@@ -19,6 +19,8 @@ from tests.support.images import png
 
 PARAMETERS = {
     "WaveSpeedBaseUrl": "https://vendor.test",
+    "ModelId": MODEL,
+    "Webhook": "off",
     "OnUncertain": "hold",
     "PricePerImage": "0.01",
     "ImagesPerMinute": "10",

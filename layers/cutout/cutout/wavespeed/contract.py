@@ -10,6 +10,7 @@ Source: https://wavespeed.ai/docs and the model page of `wavespeed-ai/image-back
 
 import hmac
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from reprlib import Repr
 from typing import Annotated, Any, Self
@@ -211,6 +212,12 @@ class Price(Answer):
     discounted_price: Usd | None = None
     discount_rate: Annotated[float | None, or_default(None)] = None
     currency: Annotated[str, or_default("USD")] = "USD"
+
+    @property
+    def charged(self) -> Decimal:
+        """What the account pays, in USD."""
+        paid = self.price if self.discounted_price is None else self.discounted_price
+        return Decimal(str(paid))
 
 
 class WebhookSecret(Answer):

@@ -42,5 +42,4 @@ class Prices:
                 price_per_image=str(self.least),
             )
             return self.least
-        paid = price.price if price.discounted_price is None else price.discounted_price
-        return max(Decimal(str(paid)), self.least)
+        return max(price.charged, self.least)
