@@ -82,6 +82,10 @@ class NothingToRetry(CommandError):
     """The task is on its way, or done, or must not be paid twice unasked."""
 
 
+class NotErased(CommandError):
+    """The vendor's copy is still needed, or there is none."""
+
+
 class NotConfirmed(CommandError):
     """Nobody said yes."""
 

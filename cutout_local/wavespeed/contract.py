@@ -55,18 +55,6 @@ class BareError(BaseModel):
     error: str
 
 
-class DeleteRequest(BaseModel):
-    """Which predictions to delete."""
-
-    ids: list[str]
-
-
-class Deleted(BaseModel):
-    """How many predictions a delete removed."""
-
-    deleted_count: int
-
-
 class Balance(BaseModel):
     """The account's credits, in USD."""
 

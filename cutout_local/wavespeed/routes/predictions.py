@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from cutout.wavespeed.contract import (
+    Deleted,
+    DeleteRequest,
     History,
     HistoryRequest,
     Prediction,
@@ -18,8 +20,6 @@ from cutout_local.wavespeed.backend import Backend
 from cutout_local.wavespeed.contract import (
     WEBHOOK_WITH_BASE64,
     BareError,
-    Deleted,
-    DeleteRequest,
     Envelope,
     ErrorAnswer,
     TaskCode,

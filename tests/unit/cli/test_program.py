@@ -96,7 +96,7 @@ def test_a_signal_ends_a_command_as_a_shell_expects(
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("command", ["run", "up", "env", "retry", "redrive", "costs"])
+@pytest.mark.parametrize("command", ["run", "up", "env", "retry", "redrive", "costs", "erase"])
 def test_help_shows_examples(cutout: Cutout, command: str, option: str) -> None:
     lines = cutout(command, option).stdout.splitlines()
 

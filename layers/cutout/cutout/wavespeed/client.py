@@ -32,6 +32,8 @@ from cutout.domain.options import Options
 from cutout.wavespeed.contract import (
     MOST_ON_A_PAGE,
     Answer,
+    Deleted,
+    DeleteRequest,
     History,
     HistoryRequest,
     Prediction,
@@ -191,6 +193,15 @@ class WaveSpeed:
             return History.model_validate(reply.data, context=reply.key)
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer has no history") from error
+
+    def delete(self, prediction_id: str) -> bool:
+        """Delete a prediction and its output; whether there was one. Raises as `result` does."""
+        body = DeleteRequest(ids=[prediction_id]).model_dump()
+        reply = self._read("predictions/delete", method="POST", json=body)
+        try:
+            return Deleted.model_validate(reply.data).deleted_count > 0
+        except ValidationError as error:
+            raise VendorUnavailable("the vendor's answer does not say what it deleted") from error
 
     def webhook_secret(self) -> str:
         """The secret that webhooks are signed with. Raises as `result` does."""

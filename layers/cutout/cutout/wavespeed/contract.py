@@ -220,6 +220,18 @@ class Price(Answer):
         return Decimal(str(paid))
 
 
+class DeleteRequest(BaseModel):
+    """Which predictions to delete."""
+
+    ids: list[str]
+
+
+class Deleted(Answer):
+    """How many predictions a delete removed."""
+
+    deleted_count: int = Field(ge=0)
+
+
 class WebhookSecret(Answer):
     """The key that webhooks are signed with, `whsec_` in front."""
 
