@@ -62,7 +62,8 @@ def retry(stack: StackClient, key: str, *, pay_again: bool = False) -> Retry:
     reached = local(stack.env)
     retries = Retries(reached, pay_again=pay_again)
     planned = retries.plan(Tasks(reached).of_key(key)[0])
-    retries.send(planned)
+    if planned.sends:
+        retries.send(planned)
     return planned
 
 
