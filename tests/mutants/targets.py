@@ -22,7 +22,7 @@ MODULES = {
         "unit/test_submit_ways.py",
         "unit/test_retry.py",
     ],
-    "cutout.poll": ["unit/test_poll.py"],
+    "cutout.poll": ["unit/test_poll.py", "unit/test_reuse.py", "unit/test_convert.py"],
     "cutout.webhook": ["unit/test_webhook.py"],
     "cutout.wavespeed.client": [
         "unit/wavespeed/test_client.py",

@@ -1,5 +1,6 @@
 """The commands around an AWS in memory, whose pipeline is done with an upload at once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -15,7 +16,7 @@ from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.main import app
 from cutout_cli.stacks import Stack
 from tests.support.harness import MODEL, TABLE, PipelineHarness
-from tests.support.images import png
+from tests.support.images import jpeg, png
 
 PARAMETERS = {
     "WaveSpeedBaseUrl": "https://vendor.test",
@@ -181,3 +182,15 @@ def cutout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cutout:
     monkeypatch.setenv("CUTOUT_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     return Cutout()
+
+
+@pytest.fixture
+def upload(harness: PipelineHarness, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
+    """An upload with a fate of its own."""
+
+    def uploaded(key: str, *fate: Any) -> Task:
+        if fate:
+            fates.by_key[key] = fate
+        return harness.task(harness.upload(jpeg(), key))
+
+    return uploaded

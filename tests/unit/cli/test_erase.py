@@ -1,33 +1,19 @@
 """What the vendor keeps is deleted, and only what nobody needs."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import Status
 from tests.support.harness import PipelineHarness, answer
-from tests.support.images import jpeg
-from tests.unit.cli.conftest import Cutout, FakeStack, Fates
+from tests.unit.cli.conftest import Cutout, FakeStack
 
 NEEDED = [
     (Status.FAILED, "timed_out", "the vendor had no result"),
     (Status.PROCESSING, "", ""),
     (Status.REJECTED, "unsupported_format", "it is a PDF"),
 ]
-
-
-@pytest.fixture
-def upload(harness: PipelineHarness, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
-    """An upload with a fate of its own."""
-
-    def uploaded(key: str, *fate: Any) -> Task:
-        if fate:
-            fates.by_key[key] = fate
-        return harness.task(harness.upload(jpeg(), key))
-
-    return uploaded
 
 
 @pytest.mark.parametrize(("deleted", "erased"), [(1, True), (0, False)])

@@ -14,7 +14,7 @@ from botocore.exceptions import WaiterError
 
 from cutout.domain import errors
 from cutout.domain.messages import RetryRequest
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import Status
 from cutout_cli.advice import ADVICE
 from cutout_cli.bucket import watch
 from cutout_cli.errors import BucketNotWatched, NotRemoved
@@ -30,18 +30,6 @@ from tests.unit.cli.conftest import CloudFormation, Cutout, FakeStack, Fates
 
 FAILED = (Status.FAILED, "timed_out", "the vendor had no result")
 WAITING = (Status.QUEUED, "waits_for_slot", "its turn comes at 12:30")
-
-
-@pytest.fixture
-def upload(harness: PipelineHarness, stack: FakeStack, fates: Fates) -> Callable[..., Task]:
-    """An upload with a fate of its own."""
-
-    def uploaded(key: str, *fate: Any) -> Task:
-        if fate:
-            fates.by_key[key] = fate
-        return harness.task(harness.upload(jpeg(), key))
-
-    return uploaded
 
 
 def vendor_says(harness: PipelineHarness, *statuses: str) -> None:
