@@ -89,9 +89,14 @@ def test_a_signal_ends_a_command_as_a_shell_expects(
         os.kill(os.getpid(), number)
 
     before = signal.getsignal(signal.SIGTERM)
+    # A shell starts what runs in the background with Ctrl-C ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("cutout_cli.state_file.running_stack", interrupted)
 
-    assert cutout("env").exit_code == 130
+    try:
+        assert cutout("env").exit_code == 130
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
