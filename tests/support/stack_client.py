@@ -10,7 +10,6 @@ import httpx
 from boto3.dynamodb.types import TypeDeserializer
 from PIL import Image
 
-from cutout.domain.errors import TaskNotFound
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
@@ -104,11 +103,8 @@ class StackClient:
         )
 
     def _if(self, upload: Upload, wanted: Callable[[Task], bool]) -> Task | None:
-        try:
-            task = self.ledger.get(upload.task_id)
-        except TaskNotFound:
-            return None
-        return task if wanted(task) else None
+        task = self.ledger.find(upload.task_id)
+        return task if task and wanted(task) else None
 
     # ------------------------------------------------------------ functions and executions
 

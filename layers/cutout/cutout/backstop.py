@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cutout.aws.wait_loop import WaitLoop
 from cutout.close import Closer
-from cutout.domain.errors import StatusChanged, TaskNotFound
+from cutout.domain.errors import StatusChanged
 from cutout.domain.messages import Closed, Execution
 from cutout.domain.tasks import AttemptId, Status, Task
 from cutout.observability import logger
@@ -45,16 +45,13 @@ class Backstop:
 
     def _open_task(self, execution: Execution) -> Task | None:
         attempt = AttemptId.parse(execution.name)
-        task = attempt and self._task(attempt)
+        task = attempt and self._find(attempt)
         if task is None:
             logger.warning("an execution ended that belongs to no task", execution=execution.name)
         elif task.status is Status.PROCESSING and task.attempt_id == attempt:
             return task
         return None  # closed already, or in another attempt by now
 
-    def _task(self, attempt: AttemptId) -> Task | None:
+    def _find(self, attempt: AttemptId) -> Task | None:
         logger.append_keys(task_id=attempt.task_id)
-        try:
-            return self.ledger.get(attempt.task_id)
-        except TaskNotFound:
-            return None
+        return self.ledger.find(attempt.task_id)

@@ -23,7 +23,6 @@ from cutout.domain.errors import (
     PredictionNotFound,
     ServiceError,
     Superseded,
-    TaskNotFound,
     TimedOut,
     VendorUnavailable,
 )
@@ -128,7 +127,7 @@ class Poller:
 
     def _copy(self, task: Task, source_id: str) -> WaitLoopState:
         """Save the PNG of an equal upload, or wait for it; if none comes, pay after all."""
-        source = self._find(source_id)
+        source = self.ledger.find(source_id)
         if source and source.png_is_known:
             try:
                 saved = self._save(task, partial(self.storage.open_png, source))
@@ -140,12 +139,6 @@ class Poller:
         elif source and source.is_sent:
             return _result(task, self.schedule.wait(task, self.clock()))
         return _result(self._queue_again(task))
-
-    def _find(self, task_id: str) -> Task | None:
-        try:
-            return self.ledger.get(task_id)
-        except TaskNotFound:
-            return None  # the ledger has forgotten it
 
     def _queue_again(self, task: Task) -> Task:
         logger.info("the equal upload has no PNG; this one is sent itself")

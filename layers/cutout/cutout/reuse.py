@@ -7,7 +7,6 @@ nothing he pays himself. So nobody waits for what never comes, whichever functio
 
 from dataclasses import dataclass
 
-from cutout.domain.errors import TaskNotFound
 from cutout.domain.tasks import AttemptId, Task
 from cutout.store.contents import Contents
 from cutout.store.ledger import Ledger
@@ -39,8 +38,5 @@ class Reuse:
     def _source(self, task: Task, payer: AttemptId | None) -> str | None:
         if payer is None or payer.task_id == task.task_id:
             return None
-        try:
-            found = self.ledger.get(payer.task_id)
-        except TaskNotFound:
-            return None  # the ledger has forgotten it
-        return found.task_id if found.is_sent or found.png_is_known else None
+        found = self.ledger.find(payer.task_id)
+        return found.task_id if found and (found.is_sent or found.png_is_known) else None

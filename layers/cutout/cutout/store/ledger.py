@@ -61,10 +61,15 @@ class Ledger:
 
     def get(self, task_id: str) -> Task:
         """Read a task, strongly consistent. Raises `TaskNotFound`."""
-        item = self._table.get(task_id)
-        if item is None:
+        task = self.find(task_id)
+        if task is None:
             raise TaskNotFound(f"the ledger has no task {task_id}")
-        return Task.model_validate(item)
+        return task
+
+    def find(self, task_id: str) -> Task | None:
+        """Read a task, strongly consistent; None if there is none, or none any more."""
+        item = self._table.get(task_id)
+        return Task.model_validate(item) if item is not None else None
 
     def of_object(self, bucket: str, key: str) -> list[Task]:
         """The tasks of an object's newest revisions (up to 1 MB of them), newest first.
