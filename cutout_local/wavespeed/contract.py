@@ -55,12 +55,6 @@ class BareError(BaseModel):
     error: str
 
 
-class Balance(BaseModel):
-    """The account's credits, in USD."""
-
-    balance: float
-
-
 class UnitPrice(BaseModel):
     """What one call costs, as the older endpoint says it."""
 

@@ -1,4 +1,4 @@
-"""Lambda: wake the tasks that are due, once a minute."""
+"""Lambda: wake the tasks that are due, once a minute; measure; ask the vendor for an operator."""
 
 from datetime import timedelta
 from functools import cache
@@ -8,20 +8,27 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cutout.aws.clients import client, during_init
 from cutout.aws.events import EventBus
+from cutout.aws.secrets import ApiKey
 from cutout.aws.sqs import UploadQueue
 from cutout.aws.wait_loop import WaitLoop
 from cutout.backstop import Backstop
 from cutout.close import Closer
 from cutout.domain.clock import utc_now
+from cutout.domain.messages import VendorQuestion
+from cutout.measure import Meter
 from cutout.observability import logger
 from cutout.settings import ClockSettings
 from cutout.store.governor import Governor
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout.wake import Waker
+from cutout.wavespeed.client import WaveSpeed
 
 # What is begun before the time is over needs some time to end.
 _SPARE = timedelta(seconds=10)
+_MEASURE_EVERY = 5  # minutes
+# The vendor may take half a minute to answer; where so much is due, that goes first.
+_MEASURE_TAKES = timedelta(seconds=45)
 
 
 @cache
@@ -42,12 +49,27 @@ def waker() -> Waker:
     )
 
 
+@cache
+def meter() -> Meter:
+    env = ClockSettings.from_environment()
+    api_key = ApiKey(client("secretsmanager"), env.api_key_secret)
+    wavespeed = WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh)
+    return Meter(env, Ledger(Table(client("dynamodb"), env.tasks_table)), wavespeed)
+
+
+def _left(context: LambdaContext) -> timedelta:
+    return timedelta(milliseconds=context.get_remaining_time_in_millis())
+
+
 @logger.inject_lambda_context(clear_state=True)
-def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    left = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    woken = waker().wake(utc_now() + left - _SPARE)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    if question := VendorQuestion.of(event):
+        return meter().ask_vendor(question.detail).model_dump(mode="json")
+    woken = waker().wake(utc_now() + _left(context) - _SPARE)
     logger.info("tasks were woken", woken=woken)
-    return woken
+    if utc_now().minute % _MEASURE_EVERY == 0 and _left(context) >= _MEASURE_TAKES:
+        meter().measure()
+    return dict(woken)
 
 
 during_init(waker)

@@ -8,7 +8,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 from yaml import safe_dump
 
-from cutout.domain.messages import RetryRequest
+from cutout.domain.messages import RetryRequest, VendorAnswer, VendorQuestion
 from cutout.domain.tasks import Status
 from cutout_local.stack import BUILD
 from tests.e2e.conftest import photo, running
@@ -123,6 +123,11 @@ def go_through_everything(stack: StackClient) -> None:
     stack.send(RetryRequest.body(slow.task_id))
     stack.end_wait(slow)  # the clock looks at its execution
     stack.send("poison")
+    asked = stack.local.physical_name("ClockFunction")
+    told = stack.aws.client("lambda").invoke(
+        FunctionName=asked, Payload=VendorQuestion().model_dump_json(by_alias=True)
+    )
+    assert VendorAnswer.model_validate_json(told["Payload"].read()).balance
     for caller in ("SubmitFunction", "ClockFunction"):
         wait_for_call(stack, caller, "states:DescribeExecution")
     wait_for_call(stack, "SubmitFunction", "sqs:ChangeMessageVisibility")

@@ -26,6 +26,7 @@ from cutout.domain.messages import ConvertRequest
 from cutout.domain.schedule import Schedule
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import Upload
+from cutout.measure import Meter
 from cutout.poll import Poller
 from cutout.retry import Retrier
 from cutout.reuse import Reuse
@@ -168,17 +169,26 @@ class Pipeline:
         submitter = self.submitter(**settings)
         return Retrier(submitter, self.ledger, self.backstop(), self._clock)
 
-    def waker(self, **settings: Any) -> Waker:
+    def _clock_settings(self, **settings: Any) -> ClockSettings:
         values = {
-            "tasks_table": TABLE,
             "upload_queue_url": "unused",
             "state_machine_arn": self.machine,
             "event_bus": "default",
             "lease_seconds": LEASE_SECONDS,
+            "deadline_seconds": 600,
             "images_per_minute": 0,
             "daily_budget": "0",
+            "model_id": MODEL,
+            "low_balance": "0",
         }
-        env = ClockSettings.model_validate(values | settings)
+        return ClockSettings.model_validate(COMMON | values | settings)
+
+    def meter(self, **settings: Any) -> Meter:
+        env = self._clock_settings(**settings)
+        return Meter(env, self.ledger, self._wavespeed(), self._clock)
+
+    def waker(self, **settings: Any) -> Waker:
+        env = self._clock_settings(**settings)
         return Waker(
             settings=env,
             ledger=self.ledger,

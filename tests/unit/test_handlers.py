@@ -17,6 +17,7 @@ from functions.clock import app as clock
 from functions.poll import app as poll
 from functions.submit import app as submit
 from functions.webhook import app as webhook
+from tests.support.events import load
 from tests.support.harness import PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
 from tests.unit.test_settings import BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
@@ -50,6 +51,7 @@ def fresh() -> Iterator[None]:
         webhook.webhook_receiver,
         backstop.backstop,
         clock.waker,
+        clock.meter,
     ):
         made.cache_clear()
 
@@ -148,6 +150,41 @@ def test_the_clock_tells_what_it_woke(
     monkeypatch.setattr(clock, "utc_now", lambda: harness.now)
 
     assert clock.handler({}, CONTEXT) == {"rate_limited": 1}
+
+
+@pytest.mark.parametrize(
+    ("minute", "seconds_left", "measures"),
+    [(0, 60, True), (5, 60, True), (4, 60, False), (5, 44, False)],
+)
+def test_the_clock_measures_every_five_minutes_if_there_is_time(
+    harness: PipelineHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    minute: int,
+    seconds_left: int,
+    *,
+    measures: bool,
+) -> None:
+    measured: list[int] = []
+    meter = SimpleNamespace(measure=lambda: measured.append(minute))
+    monkeypatch.setattr(clock, "waker", harness.waker)
+    monkeypatch.setattr(clock, "meter", lambda: meter)
+    monkeypatch.setattr(clock, "utc_now", lambda: harness.now.replace(minute=minute))
+    left = {"get_remaining_time_in_millis": lambda: seconds_left * 1000}
+
+    assert clock.handler({}, SimpleNamespace(**{**vars(CONTEXT), **left})) == {}
+
+    assert measured == [minute] * measures
+
+
+def test_the_clock_answers_a_question_about_the_vendor_and_wakes_nobody(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.answers = [answer(balance=12.5), answer(price=0.01)]
+    monkeypatch.setattr(clock, "meter", harness.meter)
+
+    told = clock.handler(load("clock-vendor-question"), CONTEXT)
+
+    assert (told["balance"], told["price"], told["code"]) == ("12.5", "0.01", None)
 
 
 def test_a_bad_message_is_logged_without_its_content(

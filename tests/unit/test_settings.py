@@ -60,13 +60,15 @@ POLL = (
     }
 )
 WEBHOOK = COMMON | MACHINE
-CLOCK = MACHINE | {
-    "TASKS_TABLE": "tasks",
+CLOCK = WEBHOOK | {
     "UPLOAD_QUEUE_URL": SUBMIT["UPLOAD_QUEUE_URL"],
     "EVENT_BUS": "default",
     "LEASE_SECONDS": "180",
     "IMAGES_PER_MINUTE": "10",
     "DAILY_BUDGET": "2.50",
+    "DEADLINE_SECONDS": "1800",
+    "MODEL_ID": "wavespeed-ai/image-background-remover",
+    "LOW_BALANCE": "5",
 }
 BACKSTOP = {"TASKS_TABLE": "tasks", "EVENT_BUS": "default"}
 

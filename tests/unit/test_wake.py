@@ -7,10 +7,12 @@ import httpx
 import pytest
 
 from cutout.domain.errors import ServiceError
-from cutout.domain.tasks import EXECUTION_CHECK, Status, Task
+from cutout.domain.tasks import EXECUTION_CHECK, Status, Task, new_task
 from cutout.domain.uploads import Upload
+from cutout.wake import STUCK_AFTER
 from tests.support.harness import LEASE_SECONDS, NOW, PipelineHarness, accepted, refused
 from tests.support.images import jpeg
+from tests.unit.test_observability import metrics
 
 MINUTE = timedelta(minutes=1)
 
@@ -236,6 +238,59 @@ class TestProcessing:
             harness.tick()
 
         assert len(harness.sent) == 1
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """What was counted besides the reasons for which tasks were woken."""
+    found = metrics(capsys)
+    return {name: value for _, _, name, value in found if name in {"TasksRecovered", "TasksStuck"}}
+
+
+def test_an_execution_that_runs_long_after_its_deadline_is_stuck(
+    harness: PipelineHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = processing(harness)
+    stuck_at = task.deadline(600) + STUCK_AFTER
+    harness.now = stuck_at - timedelta(seconds=1)
+    assert harness.tick(deadline_seconds=600) == {"execution_running": 1}
+    harness.now += EXECUTION_CHECK
+
+    assert harness.tick(deadline_seconds=600) == {"execution_overdue": 1}
+
+    assert counted(capsys) == {"TasksStuck": 1}
+    assert harness.ledger.get(task.task_id).status is Status.PROCESSING
+
+
+def test_what_waited_is_not_counted_as_recovered(
+    harness: PipelineHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    processing(harness)
+    waiting(harness, 2)
+    harness.now = NOW + EXECUTION_CHECK
+
+    assert harness.tick() == {"rate_limited": 2, "execution_running": 1}
+
+    assert counted(capsys) == {}
+
+
+def test_what_was_lost_is_counted_as_recovered(
+    harness: PipelineHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = processing(harness)
+    harness.states.stop_execution(executionArn=harness.execution_arn(task))
+    new = harness.ledger.claim(
+        new_task(harness.upload(jpeg(), "killed.jpg"), "cutouts", "killed.png", "m", NOW, 30)
+    )
+    sender = harness.ledger.claim(
+        new_task(harness.upload(jpeg(), "sender.jpg"), "cutouts", "sender.png", "m", NOW, 30)
+    )
+    harness.ledger.move(sender, Status.SUBMITTING, NOW, due_at=NOW)
+    harness.now = NOW + EXECUTION_CHECK
+
+    assert harness.tick() == {"submitting_lost": 1, "execution_aborted": 1, "queued_lost": 1}
+
+    assert counted(capsys) == {"TasksRecovered": 3}
+    assert harness.sent == [(sender.task_id, 0), (new.task_id, 0)]
 
 
 def test_a_held_task_is_looked_at_once_an_hour(harness: PipelineHarness) -> None:

@@ -2,8 +2,14 @@
 
 from fastapi import APIRouter, Depends
 
-from cutout.wavespeed.contract import Price, PriceRequest, SubmitRequest, WebhookSecret
-from cutout_local.wavespeed.contract import Balance, Envelope, ModelInfo, UnitPrice
+from cutout.wavespeed.contract import (
+    Balance,
+    Price,
+    PriceRequest,
+    SubmitRequest,
+    WebhookSecret,
+)
+from cutout_local.wavespeed.contract import Envelope, ModelInfo, UnitPrice
 from cutout_local.wavespeed.routing import (
     REFUSED,
     UNAUTHORIZED,

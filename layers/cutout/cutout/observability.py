@@ -4,6 +4,7 @@ Service and namespace come from the POWERTOOLS_* variables that the template set
 """
 
 import logging
+from decimal import Decimal
 
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -23,6 +24,18 @@ def count_woken(reason: str, tasks: int) -> None:
         metric.add_dimension("reason", reason)
 
 
+def count_recovered(tasks: int) -> None:
+    """Count tasks that the clock took up again after a loss, as metric `TasksRecovered`."""
+    with single_metric(name="TasksRecovered", unit=MetricUnit.Count, value=tasks):
+        pass
+
+
+def count_stuck(tasks: int) -> None:
+    """Count executions that run long after their deadline, as metric `TasksStuck`."""
+    with single_metric(name="TasksStuck", unit=MetricUnit.Count, value=tasks):
+        pass
+
+
 def count_task(status: Status) -> None:
     """Count one task that came into a status, as metric `TasksCompleted` and so on."""
     with single_metric(name=f"Tasks{status.capitalize()}", unit=MetricUnit.Count, value=1):
@@ -39,6 +52,24 @@ def count_wait(code: str) -> None:
     """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
     with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="code", value=code)
+
+
+def measure_open(status: Status, tasks: int) -> None:
+    """How many tasks are in a status now, as metric `OpenTasks`."""
+    with single_metric(name="OpenTasks", unit=MetricUnit.Count, value=tasks) as metric:
+        metric.add_dimension("status", status)
+
+
+def measure_oldest(seconds: float) -> None:
+    """How long the oldest task has waited for its turn, as metric `OldestWaitSeconds`."""
+    with single_metric(name="OldestWaitSeconds", unit=MetricUnit.Seconds, value=seconds):
+        pass
+
+
+def measure_balance(usd: Decimal) -> None:
+    """What the vendor's account holds, in USD, as metric `VendorBalance`."""
+    with single_metric(name="VendorBalance", unit=MetricUnit.NoUnit, value=float(usd)):
+        pass
 
 
 def measure_completed(task: Task) -> None:

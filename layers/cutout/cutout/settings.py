@@ -103,7 +103,7 @@ class WebhookSettings(WaveSpeedSettings):
     state_machine_arn: str
 
 
-class ClockSettings(Settings):
+class ClockSettings(WaveSpeedSettings):
     """The clock function's environment."""
 
     tasks_table: str
@@ -111,8 +111,11 @@ class ClockSettings(Settings):
     state_machine_arn: str
     event_bus: str
     lease_seconds: int
+    deadline_seconds: int
     images_per_minute: int
     daily_budget: Decimal
+    model_id: str
+    low_balance: Decimal = Field(description="USD; 0: the vendor is not asked for the balance.")
 
 
 class BackstopSettings(Settings):

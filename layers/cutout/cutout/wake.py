@@ -15,12 +15,17 @@ from cutout.aws.wait_loop import WaitLoop
 from cutout.backstop import Backstop
 from cutout.domain.errors import ServiceError, StatusChanged
 from cutout.domain.tasks import EXECUTION_CHECK, Status, Task, TaskChanges
-from cutout.observability import count_woken, logger
+from cutout.observability import count_recovered, count_stuck, count_woken, logger
 from cutout.settings import ClockSettings
 from cutout.store.governor import Governor
 from cutout.store.ledger import Due, Ledger
 
 _PAGE = 100  # tasks that are given slots at once
+# The loop closes its task at the deadline; its retries outlast an hour of AWS's trouble.
+STUCK_AFTER = timedelta(hours=2)
+_OVERDUE = "execution_overdue"
+_ON_ITS_WAY = {"execution_running", _OVERDUE}
+_LOST = {f"{status}_lost" for status in (Status.QUEUED, Status.SUBMITTING)}
 Woken = Iterator[str]  # the reason, for each task that was woken
 
 
@@ -56,6 +61,10 @@ class Waker:
                 failed = error
         for reason, tasks in woken.items():
             count_woken(reason, tasks)
+        if recovered := sum(tasks for reason, tasks in woken.items() if _was_lost(reason)):
+            count_recovered(recovered)
+        if stuck := woken[_OVERDUE]:
+            count_stuck(stuck)
         if failed:
             raise failed
         return woken
@@ -81,7 +90,11 @@ class Waker:
             status = self.backstop.check(task, self.wait_loop)
             if status == "MISSING":
                 self.queue.send_due([(task.task_id, timedelta())])
-            yield f"execution_{status.lower()}"
+            overdue = status == "RUNNING" and self._is_overdue(task)
+            yield _OVERDUE if overdue else f"execution_{status.lower()}"
+
+    def _is_overdue(self, task: Task) -> bool:
+        return self.clock() >= task.deadline(self.settings.deadline_seconds) + STUCK_AFTER
 
     def _hand_out_turns(self) -> Woken:
         """The next slots of the plan go to those who are ready, oldest first."""
@@ -115,6 +128,11 @@ class Waker:
         due = self.ledger.due(status, self.clock())
         while page := list(islice(due, _PAGE)):
             yield page
+
+
+def _was_lost(reason: str) -> bool:
+    """Whether a message, a function or an execution did not do its part."""
+    return reason in _LOST or (reason.startswith("execution_") and reason not in _ON_ITS_WAY)
 
 
 def _slot(slot: datetime) -> TaskChanges:

@@ -3,6 +3,7 @@ import json
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -503,6 +504,27 @@ def test_a_result_is_asked_for_once_because_the_wait_loop_asks_again(reply: Repl
         vendor.client.result(ID)
     assert len(vendor.requests) == 1
     assert vendor.pauses == []
+
+
+def test_the_balance_is_what_the_vendor_says_digit_for_digit() -> None:
+    vendor = Vendor(answer(envelope({"balance": 0.1})))
+    assert vendor.client.balance() == Decimal("0.1")
+    (request,) = vendor.requests
+    assert (request.method, request.url) == ("GET", f"{BASE}/api/v3/balance")
+
+
+@pytest.mark.parametrize("data", [None, {}, {"balance": None}, {"balance": "much"}])
+def test_an_answer_without_a_balance_is_trouble_of_the_vendor(data: Any) -> None:
+    with pytest.raises(VendorUnavailable, match="no balance"):
+        Vendor(answer(envelope(data))).client.balance()
+
+
+@pytest.mark.parametrize("reply", PASSING)
+def test_the_balance_is_asked_for_once_because_the_clock_comes_again(reply: Reply) -> None:
+    vendor = Vendor(reply)
+    with pytest.raises(VendorUnavailable):
+        vendor.client.balance()
+    assert len(vendor.requests) == 1
 
 
 @pytest.mark.parametrize("reply", PASSING)

@@ -2,11 +2,13 @@
 
 The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Functions `PollRequest`
 and `ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go
-out, and `ConvertRequest` and `ConvertAnswer` to and fro.
+out, and `ConvertRequest` and `ConvertAnswer`, `VendorQuestion` and `VendorAnswer` to and fro.
 """
 
 import json
-from typing import ClassVar, Literal, NamedTuple, Self
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -203,6 +205,41 @@ class ConvertAnswer(BaseModel):
     image: ConvertedImage | None = None
     error: str = ""
     reason: str = ""
+
+
+# ------------------------------------------------------------------ the clock function
+
+
+class VendorQuestion(BaseModel):
+    """An operator asks how the vendor answers this stack; anything else is a tick of the clock.
+
+    `prediction_id`, created since a time: is it in the vendor's history yet?
+    """
+
+    class Detail(BaseModel):
+        prediction_id: str | None = None
+        since: datetime | None = None
+
+    detail_type: Literal["Cutout Vendor Question"] = Field(
+        default="Cutout Vendor Question", alias="detail-type"
+    )
+    detail: Detail = Detail()
+
+    @classmethod
+    def of(cls, event: dict[str, Any]) -> Self | None:
+        """The question that an event is, if it is one."""
+        asked = event.get("detail-type") == cls.model_fields["detail_type"].default
+        return cls.model_validate(event) if asked else None
+
+
+class VendorAnswer(BaseModel):
+    """What the vendor says to the stack's own key, in USD; or why it said nothing."""
+
+    balance: Decimal | None = None
+    price: Decimal | None = None
+    listed: bool | None = Field(default=None, description="None: was not asked.")
+    code: str | None = None
+    reason: str | None = None
 
 
 # ------------------------------------------------------------------ the vendor's callback

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
 from itertools import count
@@ -32,6 +33,7 @@ from cutout.domain.options import Options
 from cutout.wavespeed.contract import (
     MOST_ON_A_PAGE,
     Answer,
+    Balance,
     Deleted,
     DeleteRequest,
     History,
@@ -219,6 +221,14 @@ class WaveSpeed:
             return Price.model_validate(reply.data)
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer has no price") from error
+
+    def balance(self) -> Decimal:
+        """The account's credits in USD, asked for once. Raises as `result` does."""
+        reply = self._read_once("balance")
+        try:
+            return Decimal(str(Balance.model_validate(reply.data).balance))
+        except ValidationError as error:
+            raise VendorUnavailable("the vendor's answer has no balance") from error
 
     def _read(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
         """Ask up to three times, for nobody else asks again for a price or a secret."""

@@ -220,6 +220,12 @@ class Price(Answer):
         return Decimal(str(paid))
 
 
+class Balance(Answer):
+    """The account's credits, in USD."""
+
+    balance: float = Field(allow_inf_nan=False)
+
+
 class DeleteRequest(BaseModel):
     """Which predictions to delete."""
 
