@@ -18,7 +18,7 @@ from cutout_cli.stacks import Stack
 
 MILLION = 1_000_000
 FREE_GIGABYTES = 100  # that leave AWS, of an account's month
-USD_A_MONTH = Decimal(10)
+USD_A_MONTH = Decimal(12)
 _COMPLETED = {Status.COMPLETED, Status.SUPERSEDED}
 _MILLIONTH = Decimal("0.000001")
 

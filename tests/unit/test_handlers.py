@@ -170,8 +170,9 @@ def test_the_clock_measures_every_five_minutes_if_there_is_time(
     monkeypatch.setattr(clock, "meter", lambda: meter)
     monkeypatch.setattr(clock, "utc_now", lambda: harness.now.replace(minute=minute))
     left = {"get_remaining_time_in_millis": lambda: seconds_left * 1000}
+    context: Any = SimpleNamespace(**vars(CONTEXT) | left)
 
-    assert clock.handler({}, SimpleNamespace(**{**vars(CONTEXT), **left})) == {}
+    assert clock.handler({}, context) == {}
 
     assert measured == [minute] * measures
 

@@ -510,7 +510,7 @@ def test_the_balance_is_what_the_vendor_says_digit_for_digit() -> None:
     vendor = Vendor(answer(envelope({"balance": 0.1})))
     assert vendor.client.balance() == Decimal("0.1")
     (request,) = vendor.requests
-    assert (request.method, request.url) == ("GET", f"{BASE}/api/v3/balance")
+    assert (request.method, str(request.url)) == ("GET", f"{BASE}/api/v3/balance")
 
 
 @pytest.mark.parametrize("data", [None, {}, {"balance": None}, {"balance": "much"}])
