@@ -11,40 +11,52 @@ from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.runner import Runner, told
 from tests.mutants.targets import LAYER, MODULES, ROOT
-from tests.mutants.yaml_files import is_caught, tests_pass, yaml_mutants
+from tests.mutants.yaml_files import YamlMutant, is_caught, tests_pass, yaml_mutants
 
 _LEAST = 0.95
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="such as store.ledger or yaml; all if left out")
+    parser.add_argument(
+        "parts", nargs="*", help="how a mutant's name begins, such as store.ledger; or yaml"
+    )
     parser.add_argument("--list", action="store_true", help="only name the mutants")
     asked = parser.parse_args()
-    chosen = [name for name in MODULES if _short(name) in (asked.parts or [_short(name)])]
-    made = [mutant for name in chosen for mutant in _of(name)]
+    begins = tuple(asked.parts) or ("",)
+    made = {name: [one for one in _of(name) if one.name.startswith(begins)] for name in MODULES}
     of_yaml = yaml_mutants() if "yaml" in (asked.parts or ["yaml"]) else []
     if asked.list:
-        print(*(mutant.name for mutant in made), *(mutant.name for mutant in of_yaml), sep="\n")
+        named = [mutant.name for some in (*made.values(), of_yaml) for mutant in some]
+        print(*named, sep="\n")
         return 0
-    if of_yaml and not tests_pass():
+    caught = _run_yaml(of_yaml)
+    for name, some in made.items():
+        caught |= _run(MODULES[name], some)
+    if not caught:
+        sys.exit(f"no mutant's name begins with {' or '.join(begins)}")
+    return _report(caught, begins)
+
+
+def _run_yaml(made: list[YamlMutant]) -> dict[str, bool]:
+    """As `_run` does."""
+    if made and not tests_pass():
         sys.exit("the template's tests fail without any mutant")
     caught = {}
-    for number, mutant in enumerate(of_yaml, 1):
+    for number, mutant in enumerate(made, 1):
         caught[mutant.name] = is_caught(mutant)
-        print(told(number, len(of_yaml), mutant.name, caught=caught[mutant.name]), flush=True)
-    return _report(caught | _run(chosen, made))
+        print(told(number, len(made), mutant.name, caught=caught[mutant.name]), flush=True)
+    return caught
 
 
-def _run(modules: list[str], made: list[Mutant]) -> dict[str, bool]:
+def _run(tests: list[str], made: list[Mutant]) -> dict[str, bool]:
     """Whether each mutant is caught. Ends the program if the tests fail without any."""
     if not made:
         return {}
-    tests = {str(ROOT / "tests" / test) for name in modules for test in MODULES[name]}
     terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     runner = Runner(made, terminal.write)
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0"]
-    pytest.main([*options, *sorted(tests)], plugins=[runner])
+    pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)], plugins=[runner])
     if len(runner.caught) < len(made):
         sys.exit(runner.problem or "the tests could not be collected")
     return runner.caught
@@ -59,7 +71,7 @@ def _of(module: str) -> list[Mutant]:
     return mutants(path, _short(module))
 
 
-def _report(caught: dict[str, bool]) -> int:
+def _report(caught: dict[str, bool], begins: tuple[str, ...]) -> int:
     titles = Counter(name.split()[0] for name in caught)
     survived = [name for name in caught if not caught[name]]
     for title, count in titles.items():
@@ -67,7 +79,7 @@ def _report(caught: dict[str, bool]) -> int:
         named = sum(name in EQUIVALENT for name in left)
         print(f"{title:20} {count:5} mutants, {count - len(left)} caught, {named} equivalent")
     unexplained = [name for name in survived if name not in EQUIVALENT]
-    explained = [name for name in EQUIVALENT if name.split()[0] in titles]
+    explained = [name for name in EQUIVALENT if name.startswith(begins)]
     stale = [name for name in explained if caught.get(name, True)]
     for name in unexplained:
         print(f"survived: {name}")

@@ -8,6 +8,10 @@ _NO_PROXY = (
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
+    "store.ledger module: datetime.max.replace(...) without tzinfo": (
+        "only its text is used, which comes after all others with and without a zone"
+    ),
+    "store.ledger module: 8 -> 9": _TUNED,
     "wavespeed.client module: 0 -> -1": "no connection is kept either way",
     "wavespeed.client module: 100 -> 101": _TUNED,
     "wavespeed.client module: 100 -> 99": _TUNED,

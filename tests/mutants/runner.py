@@ -24,7 +24,7 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutants.operators import Mutant
 
-_PATIENCE = 5  # seconds, beside ten times what the tests took: an endless loop is noticed
+_PATIENCE = 5  # seconds, beside ten times what a test took: an endless loop is noticed
 
 
 def told(number: int, count: int, name: str, *, caught: bool) -> str:
@@ -109,24 +109,30 @@ def _is_caught(mutant: Mutant, items: list[pytest.Item], seconds: dict[str, floa
     """Whether one of the tests fails, or does not end."""
     pid = os.fork()
     if not pid:
-        _run(mutant, items, 10 * sum(seconds[item.nodeid] for item in items))
+        _run(mutant, items, seconds)
     _, status = os.waitpid(pid, 0)
     return status != 0
 
 
-def _run(mutant: Mutant, items: list[pytest.Item], seconds: float) -> None:
+def _run(mutant: Mutant, items: list[pytest.Item], seconds: dict[str, float]) -> None:
     """In the fork: never returns."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, _PATIENCE + seconds)  # of the processor, not of the clock
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     caught = True
     try:
         apply(mutant)
-        caught = any(map(_fails, items))
+        caught = any(_notices(item, seconds[item.nodeid]) for item in items)
     finally:
         os._exit(int(caught))
+
+
+def _notices(item: pytest.Item, seconds: float) -> bool:
+    """Whether a test fails. One that does not end ends the process, as a signal's victim."""
+    limit = _PATIENCE + 10 * seconds  # of the processor, not of the clock
+    signal.setitimer(signal.ITIMER_PROF, limit)
+    return _fails(item)
 
 
 def module_of(path: Path) -> ModuleType:

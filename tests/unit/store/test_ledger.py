@@ -83,6 +83,86 @@ def test_a_step_that_the_table_does_not_have_is_refused(
         harness.ledger.move(task, Status.COMPLETED, NOW)
 
 
+def test_a_change_is_written_where_the_task_stays(harness: PipelineHarness, task: Task) -> None:
+    changed = harness.ledger.update(task, reason="because")
+
+    assert (changed.status, changed.reason) == (Status.QUEUED, "because")
+    assert harness.ledger.get(task.task_id) == changed
+
+
+@pytest.mark.parametrize("moved_first", [True, False])
+def test_a_change_to_a_task_that_has_moved_on_is_refused(
+    harness: PipelineHarness, task: Task, *, moved_first: bool
+) -> None:
+    now = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=0 if moved_first else 1)
+    if not moved_first:
+        now = harness.ledger.move(now, Status.QUEUED, NOW)
+
+    with pytest.raises(StatusChanged):
+        harness.ledger.update(task, reason="late")
+    assert harness.ledger.get(task.task_id) == now
+
+
+def test_a_move_that_was_carried_out_and_answered_with_an_error_is_ones_own(
+    harness: PipelineHarness, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 sends it again by itself, and the condition does not hold any more."""
+    once = harness.dynamodb.update_item
+
+    def twice(**asked: Any) -> Any:
+        once(**asked)
+        return once(**asked)
+
+    monkeypatch.setattr(harness.dynamodb, "update_item", twice)
+    moved = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+
+    assert (moved.status, moved.attempt) == (Status.SUBMITTING, 1)
+    assert harness.ledger.get(task.task_id) == moved
+
+
+def test_what_has_not_ended_cannot_be_reopened(harness: PipelineHarness, task: Task) -> None:
+    sent = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+
+    with pytest.raises(IllegalTransition):
+        harness.ledger.reopen(sent, NOW)
+    assert harness.ledger.get(task.task_id) == sent
+
+
+def test_the_tasks_of_an_object_are_those_of_its_revisions_newest_first(
+    harness: PipelineHarness, task: Task
+) -> None:
+    def claim(upload: Upload, hours: int) -> Task:
+        at = NOW + timedelta(hours=hours)
+        return harness.ledger.claim(new_task(upload, "cutouts", "k", "model", at, 30))
+
+    newest = claim(UPLOAD.model_copy(update={"version_id": "v3"}), 2)
+    newer = claim(UPLOAD.model_copy(update={"version_id": "v2"}), 1)
+    claim(UPLOAD.model_copy(update={"key": "another"}), 3)
+
+    assert harness.ledger.of_object(UPLOAD.bucket, UPLOAD.key) == [newest, newer, task]
+    assert harness.ledger.of_object(UPLOAD.bucket, "none") == []
+
+
+def test_of_two_who_postpone_a_task_one_succeeds(harness: PipelineHarness, task: Task) -> None:
+    (due,) = harness.ledger.due(Status.QUEUED, NOW)
+
+    first = harness.ledger.postpone(due, due_at=NOW + timedelta(hours=1))
+
+    assert first.due_at == NOW + timedelta(hours=1)
+    with pytest.raises(StatusChanged):
+        harness.ledger.postpone(due, due_at=NOW + timedelta(hours=2))
+    assert harness.ledger.get(task.task_id) == first
+
+
+def test_a_task_that_was_moved_on_is_not_postponed(harness: PipelineHarness, task: Task) -> None:
+    (due,) = harness.ledger.due(Status.QUEUED, NOW)
+    moved = harness.ledger.move(task, Status.SUBMITTING, NOW, due_at=NOW)
+
+    with pytest.raises(StatusChanged):
+        harness.ledger.postpone(due, due_at=NOW + timedelta(hours=1))
+    assert harness.ledger.get(task.task_id) == moved
+
+
 def test_only_tasks_to_look_at_are_in_the_status_index(
     harness: PipelineHarness, task: Task
 ) -> None:
@@ -160,6 +240,17 @@ def test_unanswered_submits_are_those_under_way_uncertain_and_given_up(
     assert (given_up.owner, given_up.attempt) == (task.task_id, 1)
     assert (given_up.sent_at, given_up.lease_until) == (NOW, until)
     assert given_up.model == task.model
+
+
+def test_a_submit_that_was_accepted_after_all_is_not_given_up(
+    harness: PipelineHarness, task: Task
+) -> None:
+    sent = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+    lost = harness.ledger.move(sent, Status.UNCERTAIN, NOW)
+
+    harness.ledger.move(lost, Status.PROCESSING, NOW, prediction_id="p1")
+
+    assert list(harness.ledger.unanswered_submits()) == []
 
 
 def test_what_is_given_up_is_remembered_once_and_for_longer_than_the_vendor_does(

@@ -269,10 +269,13 @@ def _text(time: datetime) -> str:
 
 
 def _assignments(item: Item, names: list[str]) -> tuple[str, dict[str, str], Item]:
-    """An update expression that makes the named attributes as they are in the item, or absent."""
+    """An update expression that makes the named attributes as they are in the item, or absent.
+
+    One at least is in the item.
+    """
     present = [name for name in names if name in item]
     absent = [f"#{name}" for name in names if name not in item]
-    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present) if present else ""
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
     if absent:
         expression += " REMOVE " + ", ".join(absent)
     return expression, {f"#{n}": n for n in names}, {f":{n}": item[n] for n in present}
