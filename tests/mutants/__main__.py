@@ -22,20 +22,27 @@ def main() -> int:
         "parts", nargs="*", help="how a mutant's name begins, such as store.ledger; or yaml"
     )
     parser.add_argument("--list", action="store_true", help="only name the mutants")
+    parser.add_argument(
+        "--equivalent",
+        action="store_true",
+        help="run those that are named equivalent, which else are not: none may be caught",
+    )
     asked = parser.parse_args()
     begins = tuple(asked.parts) or ("",)
     made = {name: [one for one in _of(name) if one.name.startswith(begins)] for name in MODULES}
     of_yaml = yaml_mutants() if "yaml" in (asked.parts or ["yaml"]) else []
+    names = [mutant.name for some in made.values() for mutant in some]
+    names += [mutant.name for mutant in of_yaml]
     if asked.list:
-        named = [mutant.name for some in (*made.values(), of_yaml) for mutant in some]
-        print(*named, sep="\n")
+        print(*names, sep="\n")
         return 0
+    if not (of_yaml or any(made.values())):
+        sys.exit(f"no mutant's name begins with {' or '.join(begins)}")
     caught = _run_yaml(of_yaml)
     for name, some in made.items():
-        caught |= _run(MODULES[name], some)
-    if not caught:
-        sys.exit(f"no mutant's name begins with {' or '.join(begins)}")
-    return _report(caught, begins)
+        chosen = [mutant for mutant in some if (mutant.name in EQUIVALENT) == asked.equivalent]
+        caught |= _run(MODULES[name], chosen)
+    return _report(names, caught, begins)
 
 
 def _run_yaml(made: list[YamlMutant]) -> dict[str, bool]:
@@ -71,23 +78,27 @@ def _of(module: str) -> list[Mutant]:
     return mutants(path, _short(module))
 
 
-def _report(caught: dict[str, bool], begins: tuple[str, ...]) -> int:
-    titles = Counter(name.split()[0] for name in caught)
-    survived = [name for name in caught if not caught[name]]
-    for title, count in titles.items():
-        left = [name for name in survived if name.split()[0] == title]
-        named = sum(name in EQUIVALENT for name in left)
-        print(f"{title:20} {count:5} mutants, {count - len(left)} caught, {named} equivalent")
-    unexplained = [name for name in survived if name not in EQUIVALENT]
-    explained = [name for name in EQUIVALENT if name.startswith(begins)]
-    stale = [name for name in explained if caught.get(name, True)]
-    for name in unexplained:
-        print(f"survived: {name}")
-    for name in stale:
-        print(f"named equivalent, but caught, or not there any more: {name}")
-    share = 1 - len(survived) / len(caught)
-    print(f"{len(caught)} mutants, {share:.1%} caught")
-    return int(bool(unexplained or stale or share < _LEAST))
+def _report(names: list[str], caught: dict[str, bool], begins: tuple[str, ...]) -> int:
+    """Of all mutants that were asked for, those that were run, and what is left to do."""
+    survived = [name for name, is_caught in caught.items() if not is_caught]
+    for title, count in Counter(map(_title, names)).items():
+        of_it = [name for name in names if _title(name) == title]
+        found = sum(caught.get(name, False) for name in of_it)
+        named = sum(name in EQUIVALENT for name in of_it)
+        print(f"{title:20} {count:5} mutants, {found} caught, {named} equivalent")
+    wrong = [f"survived: {name}" for name in survived if name not in EQUIVALENT]
+    wrong += [f"named equivalent, but caught: {name}" for name in EQUIVALENT if caught.get(name)]
+    gone = {name for name in EQUIVALENT if name.startswith(begins)} - set(names)
+    wrong += [f"named equivalent, but not there any more: {name}" for name in sorted(gone)]
+    print(*wrong, sep="\n")
+    equivalent = sum(name in EQUIVALENT for name in names)
+    share = 1 - (equivalent + len(wrong)) / len(names)
+    print(f"{len(names)} mutants, {share:.1%} caught")
+    return int(bool(wrong) or share < _LEAST)
+
+
+def _title(name: str) -> str:
+    return name.split()[0]
 
 
 if __name__ == "__main__":

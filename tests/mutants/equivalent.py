@@ -5,6 +5,7 @@ _NO_PROXY = (
     "httpx asks the environment for proxies only where no transport is given, as one is here"
 )
 
+_LONG_AGO = "any time that is long ago, here in microseconds of 1970, is as good"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
@@ -12,6 +13,16 @@ EQUIVALENT: dict[str, str] = {
         "only its text is used, which comes after all others with and without a zone"
     ),
     "store.ledger module: 8 -> 9": _TUNED,
+    "store.governor Governor.slot: 0 -> 1": _LONG_AGO,
+    "store.governor Governor.slot: 0 -> -1": _LONG_AGO,
+    "store.governor Governor.slot: 0 -> 1 (2)": _LONG_AGO,
+    "store.governor Governor.slot: 0 -> -1 (2)": _LONG_AGO,
+    "store.governor Governor.slots: 0 -> 1": _LONG_AGO,
+    "store.governor Governor.slots: 0 -> -1": _LONG_AGO,
+    "store.governor Governor.set_backlog: 0 -> 1": _LONG_AGO,
+    "store.governor Governor.set_backlog: 0 -> -1": _LONG_AGO,
+    "store.governor _step: 0 -> 1": _LONG_AGO,
+    "store.governor _step: 0 -> -1": _LONG_AGO,
     "wavespeed.client module: 0 -> -1": "no connection is kept either way",
     "wavespeed.client module: 100 -> 101": _TUNED,
     "wavespeed.client module: 100 -> 99": _TUNED,

@@ -167,7 +167,7 @@ def _of_statement(node: ast.stmt) -> Iterator[tuple[ast.AST, str]]:
     match node:
         case ast.Expr() | ast.Raise() | ast.AugAssign() | ast.Continue() | ast.Break():
             yield ast.Pass(), _said(text, "pass")
-        case ast.Return(value=ast.expr() as given) if ast.unparse(given) != "None":
+        case ast.Return(value=ast.expr() as given) if ast.unparse(given) not in {"None", "False"}:
             yield ast.Return(), _said(text, "return")
         case ast.If():
             for value in (True, False):

@@ -16,6 +16,7 @@ MODULES = {
         "unit/test_submit.py",
         "unit/test_submit_pace.py",
         "unit/test_submit_ways.py",
+        "unit/test_retry.py",
         "unit/test_convert.py",
         "unit/test_reuse.py",
         "unit/test_settle.py",

@@ -249,6 +249,18 @@ def test_an_interrupted_conversion_is_tried_again_and_nothing_is_lost(
     assert harness.task(upload).status is Status.PROCESSING
 
 
+def test_for_ten_minutes_an_interruption_is_taken_for_an_accident(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutout.convert.upright", interrupted)
+    upload = submitted(harness, HEIC)
+
+    harness.pass_time(599)
+    harness.submitter().wake(upload.task_id)
+
+    assert harness.task(upload).status is Status.QUEUED
+
+
 def test_what_interrupts_every_conversion_is_rejected_in_the_end(
     harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,19 @@ import httpx
 import pytest
 
 from cutout.domain.errors import ServiceError
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.domain.uploads import Upload
-from tests.support.harness import MODEL, PipelineHarness, accepted, answer, download, refused
-from tests.support.images import jpeg, png
+from cutout.store.governor import Charge, Governor
+from tests.support.harness import (
+    MODEL,
+    NOW,
+    PipelineHarness,
+    accepted,
+    answer,
+    download,
+    refused,
+)
+from tests.support.images import HEIC, jpeg, png
 
 OTHER_MODEL = "acme/other"
 PHOTO, PNG = jpeg(40, 30), png(40, 30)
@@ -175,6 +184,85 @@ def test_when_the_first_fails_the_second_pays(reusing: Reusing) -> None:
     assert reusing.complete(second, "p2").status is Status.COMPLETED
     third = reusing.upload("third.jpg")
     assert reusing.submit(third).reused_from == second.task_id
+
+
+def test_a_copy_keeps_nothing_of_an_earlier_attempt(reusing: Reusing, first: Task) -> None:
+    left: TaskChanges = {
+        "prediction_id": "p0",
+        "callback_expected": True,
+        "callback_token": "token",
+        "called_back_at": NOW,
+        "slot_at": NOW,
+        "submit_after": NOW,
+        "code": "rate_limited",
+        "reason": "too fast",
+    }
+    harness, second = reusing.harness, reusing.upload("second.jpg", PHOTO)
+    task = harness.ledger.claim(harness.submitter()._new_task(second))
+    harness.ledger.update(task, **left)
+
+    copied = reusing.submit(second, answer(id="p0", status="failed"))
+
+    assert (copied.reused_from, copied.attempt, copied.model) == (first.task_id, 1, first.model)
+    assert [name for name in left if getattr(copied, name)] == []
+    started = harness.first_input(copied)
+    assert (started["wait_seconds"], started["await_callback"]) == (0, False)
+
+
+def test_a_copy_is_of_the_model_that_its_object_asks_for(reusing: Reusing) -> None:
+    reusing.settings["model_id"] = OTHER_MODEL
+    first = reusing.upload("first.jpg")
+    reusing.send(first)
+    reusing.complete(first)
+    reusing.settings |= {"model_id": MODEL}
+
+    copied = reusing.submit(reusing.upload("second.jpg", cutout_model=OTHER_MODEL))
+
+    assert copied.model == OTHER_MODEL
+
+
+def test_who_need_not_pay_after_all_is_written_first_and_given_his_money_back(
+    reusing: Reusing, first: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reusing.settings["daily_budget"] = "1"
+    monkeypatch.setattr("cutout.reuse.Reuse.source", lambda *_: None)
+    monkeypatch.setattr("cutout.reuse.Reuse.claim", lambda *_: first.task_id)
+    refund, refunded = Governor.refund, list[Status]()
+    second = reusing.upload("second.jpg")
+
+    def seen(governor: Governor, charge: Charge) -> None:
+        refunded.append(reusing.harness.task(second).status)
+        refund(governor, charge)
+
+    monkeypatch.setattr(Governor, "refund", seen)
+    copied = reusing.submit(second, answer(model_id=MODEL, price=0.01))
+
+    assert (copied.reused_from, copied.attempt) == (first.task_id, 1)
+    assert refunded == [Status.PROCESSING]
+    assert (reusing.harness.table.get("#governor") or {})["spent"] == 0
+
+
+def test_the_bytes_of_an_upload_that_waits_are_read_once(
+    reusing: Reusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = reusing.upload("first.jpg")
+    reusing.submit(upload, refused(429))
+    monkeypatch.setattr("cutout.aws.s3.Storage.sha256", None)
+    reusing.harness.pass_time(60)
+
+    assert reusing.send(upload).content_sha256
+
+
+def test_an_equal_upload_is_not_converted_again(
+    reusing: Reusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = reusing.upload("first.heic", HEIC)
+    reusing.send(first)
+    monkeypatch.setattr("cutout.convert.upright", None)
+
+    second = reusing.submit(reusing.upload("second.heic", HEIC))
+
+    assert second.reused_from == first.task_id
 
 
 @pytest.mark.parametrize("reply", [refused(429), refused(500)])

@@ -2,7 +2,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -302,11 +302,77 @@ def test_a_trouble_is_told_and_tried_again_ever_later(
         assert harness.tick() == {code: 1}
         broken.wake(upload.task_id)
 
-    assert (waits[0], waits[-1]) == (30, 900)
+    assert waits[:5] == [30, 30, 30, 45, 67.5]  # half of how long it has lasted
+    assert waits[-1] == 900
     assert waits == sorted(waits)
     harness.answers = [accepted()]
     submitter.wake(upload.task_id)
     assert harness.task(upload).status is Status.PROCESSING
+
+
+def test_a_trouble_after_the_write_ahead_leaves_the_task_to_its_lease(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = harness.upload(jpeg())
+    harness.answers = [accepted()]
+
+    def fails(*_: Any) -> None:
+        raise ServiceError("DynamoDB failed")
+
+    monkeypatch.setattr(harness.ledger, "claim_prediction", fails)
+    harness.submitter().submit(upload)
+
+    task = harness.task(upload)
+    assert task.status is Status.SUBMITTING
+    assert task.due_at == task.lease_until == NOW + timedelta(seconds=LEASE_SECONDS)
+
+
+def test_a_trouble_is_not_written_to_a_task_that_another_delivery_has_taken_further(
+    harness: PipelineHarness,
+) -> None:
+    upload, submitter = harness.upload(jpeg()), harness.submitter()
+    harness.answers = [accepted()]
+    times: list[datetime] = []
+
+    def clock() -> datetime:
+        times.append(NOW)
+        if len(times) == 3:  # the task is read, and its trouble not written yet
+            submitter.submit(upload)
+        return NOW
+
+    replace(submitter, storage=Broken(ServiceError("away")), clock=clock).submit(upload)  # type: ignore[arg-type]
+
+    task = harness.task(upload)
+    assert (task.status, task.code) == (Status.PROCESSING, None)
+
+
+@pytest.mark.parametrize("policy", ["hold", "settle"])
+def test_a_sender_without_a_lease_is_not_waited_for(harness: PipelineHarness, policy: str) -> None:
+    upload, submitter = harness.upload(jpeg()), harness.submitter(on_uncertain=policy)
+    harness.ledger.move(harness.ledger.claim(submitter._new_task(upload)), Status.SUBMITTING, NOW)
+
+    submitter.submit(upload)
+
+    task = harness.task(upload)
+    assert task.status is Status.UNCERTAIN
+    assert task.due_at == NOW + timedelta(seconds=600)
+
+
+def test_what_waits_or_is_uncertain_is_counted(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr("cutout.submit.count_wait", counted.append)
+    monkeypatch.setattr("cutout.submit.count_task", counted.append)
+    submitter = harness.submitter()
+
+    for number, trouble in enumerate((refused(429), refused(500))):
+        harness.answers = [trouble]
+        submitter.submit(harness.upload(jpeg(), f"{number}.jpg"))
+    broken = Broken(ServiceError("S3 was away"))
+    replace(submitter, storage=broken).submit(harness.upload(jpeg()))  # type: ignore[arg-type]
+
+    assert counted == ["queued", "rate_limited", "uncertain", "service_error"]
 
 
 class Broken:

@@ -1,5 +1,6 @@
 """Submitting under the plan and the budget."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from cutout.store.governor import KEY, LATENESS
 from cutout.submit import Submitter
-from tests.support.harness import NOW, PipelineHarness, accepted, answer, refused
+from tests.support.harness import LEASE_SECONDS, NOW, PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
 
 GAP = (timedelta(minutes=1) + LATENESS) / 2
@@ -54,6 +55,7 @@ def test_a_slot_in_the_future_is_on_the_task_with_a_plain_reason(harness: Pipeli
     task = harness.task(upload)
     assert task.status is Status.QUEUED
     assert task.submit_after == task.slot_at == NOW + GAP
+    assert task.due_at == NOW + GAP + timedelta(seconds=LEASE_SECONDS)
     assert task.code == "waits_for_slot"
     told = f"{NOW + GAP:%Y-%m-%d %H:%M:%S}"
     assert task.reason == f"its turn comes at {told} UTC"
@@ -71,12 +73,52 @@ def test_it_is_sent_when_its_slot_has_come_and_not_before(harness: PipelineHarne
     submitter.submit(upload)
     assert harness.requests == []
 
-    harness.pass_time(2)
+    harness.pass_time(1)  # by the clock of another machine, the time has come
     harness.answers = [accepted("p1")]
     submitter.submit(upload)
     task = harness.task(upload)
     assert (task.status, task.slot_at, task.submit_after) == (Status.PROCESSING, None, None)
     assert (task.code, task.reason) == (None, None)
+
+
+def test_a_slot_is_written_down_before_its_message_is_sent(harness: PipelineHarness) -> None:
+    submitter = paced(harness)
+    ahead(harness, submitter)
+    upload = harness.upload(jpeg())
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(submitter, queue=Dying()).submit(upload)  # type: ignore[arg-type]
+
+    assert harness.task(upload).slot_at == NOW + GAP
+
+
+class Dying:
+    """What a function was killed in."""
+
+    def __getattr__(self, _name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("paused", "why"), [(True, "sending is paused"), (False, "2 images a minute")]
+)
+def test_who_waits_for_his_turn_is_told_why_and_is_written_once(
+    harness: PipelineHarness, *, paused: bool, why: str
+) -> None:
+    submitter, upload = paced(harness), harness.upload(jpeg())
+    if paused:
+        submitter.governor.pause()
+    else:
+        submitter.governor.set_backlog(NOW, exists=True)
+
+    submitter.submit(upload)
+
+    task = harness.task(upload)
+    assert (task.code, task.due_at) == ("waits_for_turn", NOW)
+    assert task.reason == f"others were there before ({why})"
+    submitter.submit(upload)
+    assert harness.task(upload) == task
+    assert harness.requests == []
 
 
 def test_waiting_messages_do_not_move_the_queue_on(harness: PipelineHarness) -> None:
@@ -258,6 +300,17 @@ def test_a_refusal_for_the_rate_makes_those_wait_longer_who_have_a_slot(
     harness.now = resume
     assert harness.tick(images_per_minute=2) == {"rate_limited": 1}
     assert slot_of(harness.task(refused_one.upload)) == resume + 2 * GAP
+
+
+def test_a_refusal_that_is_not_for_the_rate_slows_nobody_down(harness: PipelineHarness) -> None:
+    submitter = paced(harness)
+    harness.answers = [refused(401)]
+
+    submitter.submit(harness.upload(jpeg(), "a.jpg"))
+
+    later = waiting(harness, submitter, "b.jpg")
+    assert slot_of(later) == NOW + GAP
+    assert slot_of(waiting(harness, submitter, "c.jpg")) == NOW + 2 * GAP
 
 
 def slot_of(task: Task) -> datetime:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cutout.domain.errors import ForgedCallback
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import Status, Task, TaskChanges
 from cutout.domain.uploads import Upload
 from cutout.submit import Submitter
 from cutout.webhook import WebhookReceiver
@@ -250,7 +250,9 @@ def test_held_is_held_until_a_person_decides(harness: PipelineHarness, upload: U
         submitter.submit(upload)
         harness.pass_time(86_400)
 
-    assert harness.task(upload).status is Status.UNCERTAIN
+    task = harness.task(upload)
+    assert task.status is Status.UNCERTAIN
+    assert task.due_at == NOW + timedelta(days=2, hours=1)  # the policy may have changed by then
     assert len(posts(harness)) == 1
 
 
@@ -395,12 +397,42 @@ def test_what_an_earlier_attempt_left_is_forgotten(
 
     harness.answers = [called_back_and_refused, secret_is(), accepted("p2")]
     submitter.submit(upload)
+    queued = harness.task(upload)
+    assert (queued.status, queued.prediction_id, queued.called_back_at) == ("queued", None, None)
     harness.pass_time(60)
     submitter.submit(upload)
 
     task = harness.task(upload)
     assert (task.attempt, task.prediction_id, task.called_back_at) == (2, "p2", None)
     assert harness.first_input(task)["await_callback"] is True
+
+
+def test_whatever_an_earlier_attempt_wrote_is_gone_while_the_next_is_sent(
+    harness: PipelineHarness, upload: Upload
+) -> None:
+    left: TaskChanges = {
+        "prediction_id": "p0",
+        "candidate": "p0",
+        "called_back_at": NOW,
+        "task_token": "token",
+        "reused_from": "another",
+        "slot_at": NOW,
+        "submit_after": NOW,
+        "code": "rate_limited",
+        "reason": "too fast",
+    }
+    submitter = harness.submitter()
+    harness.answers = [refused(429), KeyboardInterrupt()]
+    submitter.submit(upload)
+    harness.ledger.update(harness.task(upload), **left)
+    harness.answers = [answer(id="p0", status="failed"), KeyboardInterrupt()]
+
+    with pytest.raises(KeyboardInterrupt):
+        submitter.submit(upload)
+
+    task = harness.task(upload)
+    assert task.status is Status.SUBMITTING
+    assert {name: getattr(task, name) for name in left} == dict.fromkeys(left)
 
 
 @pytest.mark.parametrize("policy", ["hold", "resubmit"])
@@ -438,7 +470,7 @@ def test_a_callback_tells_what_a_sender_that_died_could_not(
     assert harness.executions() == [task.execution_name]
 
 
-@pytest.mark.parametrize("end", [accepted(), refused(429), LOST])
+@pytest.mark.parametrize("end", [accepted(), refused(429), refused(400), LOST])
 def test_between_the_answer_and_its_place_in_the_ledger_nothing_can_fail(
     harness: PipelineHarness, upload: Upload, end: httpx.Response | httpx.HTTPError
 ) -> None:

@@ -257,7 +257,7 @@ class Submitter:
 
     def _wait_for_turn(self, task: Task) -> None:
         """The clock gives it a slot, oldest first; its place is that of its coming."""
-        if task.code == "waits_for_turn" and not task.slot_at:
+        if task.code == "waits_for_turn":
             return
         plan = self.governor.plan()
         pace = "sending is paused" if plan.paused else f"{plan.images_per_minute} images a minute"
@@ -361,7 +361,7 @@ class Submitter:
         """Decide about a task of which nobody knows whether it was accepted."""
         now = self.clock()
         if task.called_back_at:
-            self._mark_processing(task, first_wait=0, code=None, reason=None)
+            self._mark_processing(task, code=None, reason=None)
         elif now < self._decided_after(task, task.entered_at[Status.UNCERTAIN]):
             return
         elif self.settings.on_uncertain is OnUncertain.RESUBMIT:

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from cutout.domain.errors import OverBudget
-from cutout.store.governor import AHEAD, KEY, LATENESS, OVERDUE, SLOW_FOR, Charge, Governor
+from cutout.store.governor import KEY, Charge, Governor
 from cutout.store.table import Item, Table
 from tests.support.harness import NOW, TABLE, PipelineHarness
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
+# What is promised of slots, whatever the code calls it.
+LATENESS, OVERDUE = 2 * SECOND, 30 * SECOND
+AHEAD, SLOW_FOR = 2 * MINUTE, 10 * MINUTE
 
 
 def governor(table: Table, rate: int = 0, budget: str = "0") -> Governor:
@@ -160,7 +163,22 @@ def test_after_a_refusal_the_slots_that_were_given_are_worth_nothing(
     pace.back_off(NOW, MINUTE)
 
     assert [pace.slot(slot, slot) for slot in held] == [None] * 3
-    assert pace.slots(3, NOW)[0] == NOW + MINUTE
+    resume = NOW + MINUTE
+    assert pace.slots(3, NOW)[0] == resume
+    assert pace.slot(resume, resume) == resume
+
+
+def test_in_a_pause_longer_than_slots_are_given_ahead_nobody_has_a_turn(
+    harness: PipelineHarness,
+) -> None:
+    pace = governor(harness.table, 10)
+    slot(pace)
+
+    pace.back_off(NOW, 5 * MINUTE)
+
+    assert pace.slots(3, NOW) == []
+    later = NOW + 4 * MINUTE
+    assert pace.slots(1, later) == [NOW + 5 * MINUTE]
 
 
 def test_a_slot_after_the_pause_stays(harness: PipelineHarness) -> None:
@@ -182,8 +200,8 @@ def test_after_a_refusal_the_pace_is_halved_and_recovers(harness: PipelineHarnes
     assert gaps(burst(pace, 3)) == {2 * gap(10)}
     slow = NOW + SLOW_FOR - SECOND
     assert gaps(burst(pace, 3, slow)) == {2 * gap(10)}
-    recovered = NOW + SLOW_FOR + MINUTE
-    assert gaps(burst(pace, 3, recovered)) == {gap(10)}
+    recovered = NOW + SLOW_FOR
+    assert gaps(pace.slots(3, recovered)) == {gap(10)}
 
 
 # ---------------------------------------------------------------- the budget
@@ -240,6 +258,18 @@ def test_a_price_above_the_budget_is_never_charged(harness: PipelineHarness) -> 
     assert harness.table.get(KEY) is None
 
 
+def test_what_is_spent_is_told_in_usd_and_is_nothing_the_next_day(
+    harness: PipelineHarness,
+) -> None:
+    money = governor(harness.table, 0, "0.05")
+    assert money.spent(NOW) == 0
+
+    money.charge(usd("0.015"), NOW)
+
+    assert money.spent(NOW) == Decimal("0.015")
+    assert money.spent(NOW + timedelta(days=1)) == 0
+
+
 def test_what_costs_nothing_goes_through_a_spent_budget(harness: PipelineHarness) -> None:
     governor(harness.table, 0, "0.01").charge(usd(), NOW)
 
@@ -253,8 +283,9 @@ def test_each_day_has_its_budget_and_days_begin_in_utc(harness: PipelineHarness)
 
     east = timezone(timedelta(hours=10))
     still_today = datetime(2026, 11, 21, 9, 59, tzinfo=east)
-    with pytest.raises(OverBudget):
+    with pytest.raises(OverBudget) as caught:
         money.charge(usd(), still_today)
+    assert caught.value.wait_seconds == 60
     assert money.charge(usd(), still_today + MINUTE) == Charge("2026-11-21", 10_000)
     assert spent(harness) == 10_000
 
@@ -368,7 +399,7 @@ def test_without_a_budget_nobody_asks_for_the_price(harness: PipelineHarness) ->
     def price() -> Decimal:
         raise AssertionError("asked")
 
-    assert governor(harness.table).charge(price, NOW).price == 0
+    assert governor(harness.table).charge(price, NOW) == Charge("2026-11-20", 0)
 
 
 # ---------------------------------------------------------------- turns
@@ -398,8 +429,9 @@ def test_without_a_clock_a_backlog_is_forgotten(harness: PipelineHarness) -> Non
     pace = governor(harness.table, 10)
     pace.set_backlog(NOW, exists=True)
 
-    assert pace.slot(None, NOW + 4 * MINUTE) is None
-    assert pace.slot(None, NOW + 6 * MINUTE) == NOW + 6 * MINUTE
+    over = NOW + 5 * MINUTE
+    assert pace.slot(None, over - SECOND) is None
+    assert pace.slot(None, over) == over
 
 
 def test_turns_are_the_next_slots_as_many_as_there_are(harness: PipelineHarness) -> None:
@@ -495,6 +527,14 @@ def test_room_in_the_budget_wakes_them(
     make_room(money)
 
     assert money.slots(1, NOW)
+
+
+def test_nothing_given_back_wakes_nobody(harness: PipelineHarness) -> None:
+    money = spent_out(harness)
+
+    money.refund(Charge("2026-11-20", 0))
+
+    assert money.slots(1, NOW) == []
 
 
 def spent_out(harness: PipelineHarness) -> Governor:
