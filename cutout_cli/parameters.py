@@ -10,16 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from cutout_cli.errors import BadParameters
+from cutout_local.aws import template
 
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
 
 @cache
 def _declared() -> Mapping[str, Any]:
-    parameters: Mapping[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    parameters: Mapping[str, Any] = template.read(TEMPLATE)["Parameters"]
     return parameters
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
-from samtranslator.yaml_helper import yaml_parse
 
+from cutout_local.aws import template
 from cutout_local.aws.credentials import REGION
 from cutout_local.aws.errors import DeployFailed
 from cutout_local.aws.stack import LocalAws
@@ -31,7 +31,7 @@ class Package:
 
 def package(build: Path) -> Package:
     """What `sam build` left in a folder, as `sam package` does it but for the uploads."""
-    document = yaml_parse((build / "template.yaml").read_text(encoding="utf-8"))
+    document = template.read(build / "template.yaml")
     files = {}
     for name, resource in document["Resources"].items():
         properties = resource.get("Properties", {})

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 from yaml import safe_dump
 
 from cutout.domain.messages import RetryRequest, VendorAnswer, VendorQuestion
 from cutout.domain.tasks import Status
+from cutout_local.aws.template import read
 from cutout_local.stack import BUILD
 from tests.e2e.conftest import photo, running
 from tests.support.images import HEIC, avif
@@ -40,7 +40,7 @@ Template = dict[str, Any]
 
 def template() -> Template:
     """What `sam build` made, with paths that hold from everywhere."""
-    document: Template = yaml_parse((BUILD / "template.yaml").read_text())
+    document: Template = read(BUILD / "template.yaml")
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
         for name in {"CodeUri", "ContentUri", "DefinitionUri"} & properties.keys():

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
+from cutout_local.aws.template import read
 
 ROOT = Path(__file__).parents[2]
 STATE_MACHINE = ROOT / "statemachine" / "wait_loop.asl.yaml"
@@ -12,8 +12,7 @@ STATE_MACHINE = ROOT / "statemachine" / "wait_loop.asl.yaml"
 
 @cache
 def template() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
-    return parsed
+    return read(ROOT / "template.yaml")
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
@@ -27,5 +26,4 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def state_machine() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse(STATE_MACHINE.read_text(encoding="utf-8"))
-    return parsed
+    return read(STATE_MACHINE)

@@ -6,18 +6,15 @@ file. `tests/wait_loop` executes the file itself.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cutout.domain.errors import CutoutError
 from cutout.domain.messages import WaitLoopState
 from tests.support.fakes import DynamoDB, Errors, Execution, Functions, Killed, Run, States
 from tests.support.harness import TABLE
+from tests.support.template import state_machine
 
-FILE = Path(__file__).parents[3] / "statemachine" / "wait_loop.asl.yaml"
-ASL = yaml.safe_load(FILE.read_text(encoding="utf-8"))["States"]
+ASL = state_machine()["States"]
 
 
 class WaitLoops:
