@@ -17,13 +17,17 @@ _HIDDEN_SECONDS = 60  # while a message is shown or moved
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One message; `queue` is the logical id of its queue, `text` says what it is about."""
+    """One message; `queue` is the logical id of its queue, `about` is None if nobody knows it."""
 
     queue: str
-    text: str
+    about: str | None
     body: str = field(repr=False)
     url: str = field(repr=False)
     receipt_handle: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        return self.about or f"unknown message of {len(self.body)} characters"
 
 
 class DeadLetters:
@@ -54,6 +58,10 @@ class DeadLetters:
         Raises `NotHandled`, and leaves the message where it is.
         """
         self._handlers[letter.queue](letter.body)
+        self.delete(letter)
+
+    def delete(self, letter: DeadLetter) -> None:
+        """Drop a message without having it handled."""
         self._sqs.delete_message(QueueUrl=letter.url, ReceiptHandle=letter.receipt_handle)
 
     def put_back(self, letter: DeadLetter) -> None:
@@ -66,7 +74,7 @@ class DeadLetters:
         while messages := self._received(url):
             for message in messages:
                 body = message["Body"]
-                yield DeadLetter(queue, _text(body), body, url, message["ReceiptHandle"])
+                yield DeadLetter(queue, _about(body), body, url, message["ReceiptHandle"])
 
     def _received(self, url: str) -> list[Any]:
         answer = self._sqs.receive_message(
@@ -94,7 +102,7 @@ class DeadLetters:
             raise NotHandled(f"the backstop function failed: {answer['Payload'].read().decode()}")
 
 
-def _text(body: str) -> str:
+def _about(body: str) -> str | None:
     try:
         message = upload_message(body)
     except ValidationError:
@@ -106,10 +114,10 @@ def _text(body: str) -> str:
     return f"upload of {message.upload.key}"
 
 
-def _execution(body: str) -> str:
+def _execution(body: str) -> str | None:
     try:
         message = json.loads(body)
         event = ExecutionEnded.model_validate(message.get("requestPayload", message))
     except (ValueError, AttributeError):  # ValidationError is a ValueError
-        return f"unknown message of {len(body)} characters"
+        return None
     return f"end of execution {event.detail.name}"

@@ -474,6 +474,24 @@ def test_dead_letters_are_shown_and_stay(
         QueueUrl=queues["UploadDeadLetters"], MaxNumberOfMessages=10)["Messages"]) == 2  # fmt: skip
 
 
+def test_a_dead_letter_that_nobody_understands_stays_until_it_is_deleted(
+    cutout: Cutout, harness: PipelineHarness, stack: FakeStack
+) -> None:
+    url = stack.of_type("AWS::SQS::Queue")["UploadDeadLetters"]
+    harness.sqs.send_message(QueueUrl=url, MessageBody="noise")
+
+    done = cutout("redrive")
+    assert done.stdout == "UploadDeadLetters: unknown message of 5 characters\n"
+    assert done.stderr == (
+        "0 messages put back to work; 1 unknown kept (--delete-unknown deletes them)\n"
+    )
+    assert messages(harness, stack) == []
+
+    told = cutout("redrive", "--delete-unknown", "--json").stdout
+    assert json.loads(told) == {"queue": "UploadDeadLetters", "about": None, "done": "deleted"}
+    assert messages(harness, stack, "UploadDeadLetters") == []
+
+
 def test_dead_letters_of_both_queues_go_back_to_work(
     cutout: Cutout, harness: PipelineHarness, stack: FakeStack, cloudformation: CloudFormation,
     monkeypatch: pytest.MonkeyPatch,
