@@ -200,14 +200,14 @@ def bill(stack: Stack, tasks: Iterable[Task], images: int | None) -> Bill:
     tally = Tally()
     for task in tasks:
         tally.add(task)
-    price, live = _price(stack)
+    price, live = price_of_an_image(stack)
     if images is None:
         return spent(tally, price, live_price=live)
     image = typical(tally, webhook=stack.parameters["Webhook"] == "on")
     return estimate(images, image, price, live_price=live)
 
 
-def _price(stack: Stack) -> tuple[Decimal, bool]:
+def price_of_an_image(stack: Stack) -> tuple[Decimal, bool]:
     """An image's price in USD, and whether it is the vendor's own word."""
     if stack.vendor:
         with suppress(CutoutError):

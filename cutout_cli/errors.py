@@ -86,6 +86,10 @@ class NotErased(CommandError):
     """The vendor's copy is still needed, or there is none."""
 
 
+class RunFailed(CommandError):
+    """A run through the bucket failed or was stopped."""
+
+
 class NotConfirmed(CommandError):
     """Nobody said yes."""
 

@@ -118,6 +118,11 @@ def _lambda(_original: Any) -> Any:
     return invoke
 
 
+@replaces("services.stepfunctions", "_invoke_nested_start_execution", "calls by role")
+def _nested(_original: Any) -> Any:
+    return lambda _, arguments: start_execution(arguments)
+
+
 @replaces("services.stepfunctions", "_invoke_dynamodb", "calls by role")
 def _dynamodb(_original: Any) -> Any:
     return lambda operation, arguments: call("DynamoDB", "dynamodb", operation, arguments)
@@ -148,6 +153,22 @@ def invoke(function: str, event: Any) -> Any:
         name = json.loads(body).get("errorType", "Lambda.Unknown")
         raise stepfunctions._ExecutionError(name, body)
     return json.loads(body or "null")
+
+
+def start_execution(arguments: dict[str, Any]) -> Any:
+    """states:startExecution, whose errors have the names of the SDK for Java.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html
+    """
+    given = {xform_name(name): value for name, value in arguments.items()}
+    request: dict[str, Any] = {"stateMachineArn": given["state_machine_arn"]}
+    request |= {"input": json.dumps(given.get("input", {}))}
+    request |= {"name": given["name"]} if "name" in given else {}
+    try:
+        started = call("StepFunctions", "stepfunctions", "startExecution", request)
+    except stepfunctions._ExecutionError as error:
+        raise stepfunctions._ExecutionError(f"{error.error}Exception", error.cause) from error
+    return {"ExecutionArn": started["executionArn"], "StartDate": str(started["startDate"])}
 
 
 def put_events(arguments: dict[str, Any]) -> Any:

@@ -31,13 +31,14 @@ def poller() -> Poller:
     table = Table(client("dynamodb"), env.tasks_table)
     latencies = Latencies(table)
     s3 = client("s3")
+    storage = Storage(s3)
     return Poller(
         settings=env,
         ledger=Ledger(table),
-        locks=OutputLocks(table),
+        locks=OutputLocks(table, storage.is_current),
         latencies=latencies,
         schedule=Schedule(latencies.recent, env.webhook_fallback_seconds),
-        storage=Storage(s3),
+        storage=storage,
         wavespeed=WaveSpeed(env.wavespeed_base_url, api_key, fresh_key=api_key.fresh),
         outputs=Outputs(env.wavespeed_base_url),
         converted=ConvertedImages(s3, env.converted_bucket),

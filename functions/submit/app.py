@@ -89,7 +89,7 @@ def handle_message(body: str, submitter: Submitter, retrier: Retrier) -> None:
         case RetryRequest() as request:
             retrier.retry(**request.detail.model_dump())
         case created:
-            submitter.submit(created.upload)
+            submitter.submit(created.upload, created.time)
 
 
 def succeeds(message: QueueMessage) -> bool:

@@ -12,8 +12,10 @@ from typer.testing import CliRunner, Result
 
 from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
-from cutout_cli import state_file
+from cutout_cli import backfill, state_file
+from cutout_cli.errors import RunFailed
 from cutout_cli.main import app
+from cutout_cli.stacks import local
 from tests.e2e.conftest import photo, running
 from tests.support.events import load
 from tests.support.stack_client import StackClient, event_of
@@ -161,6 +163,56 @@ def test_a_bucket_is_watched(stack: StackClient, cutout: As) -> None:
     assert "as before" in cutout("watch-bucket", bucket).stdout
     assert "no longer sends" in cutout("watch-bucket", bucket, "--undo").stdout
     assert cutout("watch-bucket", bucket).stdout == (f"{bucket} sends its events to EventBridge\n")
+
+
+def test_what_eventbridge_was_not_told_of_is_sent_by_a_backfill(
+    stack: StackClient, cutout: As
+) -> None:
+    bucket = stack.env["INPUT_BUCKET"]
+    cutout("watch-bucket", bucket, "--undo")
+    missed = [stack.upload(photo(150 + n), f"missed/{n}.jpg") for n in range(5)]
+    known = {task.task_id for task in stack.tasks().values()}
+    assert not known & {upload.task_id for upload in missed}
+    cutout("watch-bucket", bucket)
+
+    (counted,) = lines(cutout("backfill", "--dry-run", "--page-size", "2", "--json"))
+    assert (counted["missing"], counted["cost"], counted["sent"]) == (5, "0.05", False)
+    twice = ["--prefix", "missed/0", "--prefix", "missed/"]
+    (sent,) = lines(cutout("backfill", *twice, "--page-size", "2", "--yes", "--json"))
+    assert (sent["objects"], sent["missing"], sent["sent"]) == (5, 5, True)
+
+    assert {stack.ended(upload).status for upload in missed} == {Status.COMPLETED}
+    (again,) = lines(cutout("backfill", "--yes", "--json"))
+    assert (again["missing"], again["sent"]) == (0, False)
+    assert all(len(stack.billed(upload.key)) == 1 for upload in missed)
+
+
+def test_a_backfill_goes_on_in_executions_of_its_own_and_is_stopped(
+    stack: StackClient, cutout: As
+) -> None:
+    keys = [f"long/{n}.jpg" for n in range(4)]
+    uploads = [stack.upload(photo(140 + n), key) for n, key in enumerate(keys)]
+    runs = backfill.runs(local(stack.env))
+    short = {"run": "short", "pages_per_execution": 2, "page_size": 1, "dry_run": True}
+    asked = short | {"cursors": [{"prefix": "long/"}]}
+    stack.states.start_execution(
+        stateMachineArn=stack.local.outputs["BackfillArn"], name="short-1", input=json.dumps(asked)
+    )
+
+    assert list(runs.follow("short-1"))[-1] == {"objects": 4, "missing": 0}
+    machine = stack.local.outputs["BackfillArn"]
+    listed = stack.states.list_executions(stateMachineArn=machine)["executions"]
+    assert {e["name"] for e in listed} >= {"short-1", "short-2"}
+    assert [stack.ended(upload).status for upload in uploads] == [Status.COMPLETED] * 4
+
+    endless = short | {"run": "endless", "pages_per_execution": 1, "page_size": 1}
+    stack.states.start_execution(
+        stateMachineArn=machine, name="endless-1", input=json.dumps(endless)
+    )
+    assert "endless-" in cutout("backfill", "--stop").stderr
+    assert runs.running() == []
+    with pytest.raises(RunFailed, match="cutout backfill --stop"):
+        list(runs.follow("endless-1"))
 
 
 def test_what_is_not_allowed_is_said(stack: StackClient, cutout: As) -> None:

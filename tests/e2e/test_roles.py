@@ -9,6 +9,7 @@ from yaml import safe_dump
 
 from cutout.domain.messages import RetryRequest, VendorAnswer, VendorQuestion
 from cutout.domain.tasks import Status
+from cutout_cli.bucket import watch
 from cutout_local.aws.template import read
 from cutout_local.stack import BUILD
 from tests.e2e.conftest import photo, running
@@ -34,6 +35,8 @@ NOT_CALLED = {
     "BackstopFunction": {"sqs:SendMessage"},  # by Lambda, when it fails
     "ClockFunction": {"events:PutEvents"},  # for executions whose end nobody was told of
     "WaitLoop": set[str](),
+    "BackfillFunction": TELLS_GONE_FROM_FORBIDDEN,
+    "Backfill": set[str](),
 }
 Template = dict[str, Any]
 
@@ -144,6 +147,12 @@ def go_through_everything(stack: StackClient) -> None:
     phone = [stack.upload(HEIC, "phone.heic"), stack.upload(avif(60, 40), "phone.avif")]
     assert [stack.ended(upload).status for upload in phone] == [Status.COMPLETED] * 2
     assert stack.image("phone.heic.png").size == (48, 64)
+    watch(stack.s3, stack.env["INPUT_BUCKET"], on=False)
+    stack.upload(photo(165), "missed.jpg")
+    watch(stack.s3, stack.env["INPUT_BUCKET"], on=True)
+    stack.states.start_execution(stateMachineArn=stack.local.outputs["BackfillArn"], input="{}")
+    for action in ("s3:GetObject", "sqs:SendMessage"):
+        wait_for_call(stack, "BackfillFunction", action)
     left = stack.s3.list_objects_v2(Bucket=stack.local.physical_name("ConvertedBucket"))
     assert left["KeyCount"] == 0
 

@@ -219,7 +219,7 @@ class Pipeline:
         return Poller(
             settings=env,
             ledger=self.ledger,
-            locks=OutputLocks(self.table),
+            locks=OutputLocks(self.table, self.storage.is_current),
             latencies=Latencies(self.table),
             schedule=self._schedule(env.webhook_fallback_seconds),
             storage=self.storage,
@@ -357,8 +357,9 @@ class PipelineHarness(Pipeline):
     def _note(self, params: dict[str, Any]) -> None:
         """A batch of messages that is sent to the upload queue."""
         for entry in params["Entries"]:
-            due = json.loads(entry["MessageBody"])["detail"]["task_id"]
-            self.sent.append((due, entry["DelaySeconds"]))
+            detail = json.loads(entry["MessageBody"])["detail"]
+            if "task_id" in detail:
+                self.sent.append((detail["task_id"], entry["DelaySeconds"]))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

@@ -8,6 +8,7 @@ from cutout_local.aws.template import read
 
 ROOT = Path(__file__).parents[2]
 STATE_MACHINE = ROOT / "statemachine" / "wait_loop.asl.yaml"
+PAGES = ROOT / "statemachine" / "pages.asl.yaml"
 
 
 @cache
@@ -25,5 +26,5 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 
 @cache
-def state_machine() -> dict[str, Any]:
-    return read(STATE_MACHINE)
+def state_machine(path: Path = STATE_MACHINE) -> dict[str, Any]:
+    return read(path)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,25 @@ from cfnlint.config import ManualArgs
 
 from cutout import poll
 from cutout.domain import errors
-from cutout.domain.messages import Closed, Execution, ExecutionEnded, WaitLoopState
+from cutout.domain.messages import (
+    Closed,
+    Cursor,
+    Execution,
+    ExecutionEnded,
+    PageRequest,
+    WaitLoopState,
+)
 from cutout.domain.schedule import next_wait
 from cutout.domain.tasks import Status
-from tests.support.template import STATE_MACHINE, state_machine, template
+from cutout_cli.pages import MOST_PREFIXES
+from tests.support.template import (
+    PAGES,
+    ROOT,
+    STATE_MACHINE,
+    resources,
+    state_machine,
+    template,
+)
 
 FROM_AWS = ("States.", "Lambda.", "Runtime.", "Sandbox.")
 
@@ -26,8 +42,9 @@ def following(state: dict[str, Any]) -> Iterator[str]:
         yield from (part[word] for word in ("Next", "Default") if word in part)
 
 
-def test_every_state_is_reached_and_every_way_leads_to_a_state() -> None:
-    states, reached, ahead = state_machine()["States"], set(), {state_machine()["StartAt"]}
+@pytest.mark.parametrize("path", [STATE_MACHINE, PAGES])
+def test_every_state_is_reached_and_every_way_leads_to_a_state(path: Path) -> None:
+    states, reached, ahead = state_machine(path)["States"], set(), {state_machine(path)["StartAt"]}
     while ahead:
         assert ahead <= set(states)
         reached |= ahead
@@ -36,13 +53,11 @@ def test_every_state_is_reached_and_every_way_leads_to_a_state() -> None:
     assert reached == set(states)
 
 
-def test_the_machine_is_bounded() -> None:
-    assert state_machine()["TimeoutSeconds"] <= 86400
-
-
-@pytest.mark.parametrize("name", state_machine()["States"])
-def test_every_state_says_what_it_is_for(name: str) -> None:
-    assert len(state_machine()["States"][name]["Comment"]) > 20
+@pytest.mark.parametrize("path", [STATE_MACHINE, PAGES])
+def test_a_machine_is_bounded_and_says_what_its_states_are_for(path: Path) -> None:
+    assert state_machine(path)["TimeoutSeconds"] <= 86400
+    for name, state in state_machine(path)["States"].items():
+        assert len(state["Comment"]) > 20, name
 
 
 @pytest.mark.parametrize(
@@ -160,11 +175,12 @@ def test_a_way_costs_as_many_transitions_as_it_enters_states(
     assert all(after in following(states[before]) for before, after in pairwise(way))
 
 
-def test_every_substitution_is_filled_in_by_the_template() -> None:
-    given = template()["Resources"]["WaitLoop"]["Properties"]["DefinitionSubstitutions"]
-    used = re.findall(r"\$\{(\w+)\}", STATE_MACHINE.read_text())
+@pytest.mark.parametrize("machine", resources("AWS::Serverless::StateMachine"))
+def test_every_substitution_is_filled_in_by_the_template(machine: str) -> None:
+    properties = resources("AWS::Serverless::StateMachine")[machine]
+    used = re.findall(r"\$\{(\w+)\}", (ROOT / properties["DefinitionUri"]).read_text())
 
-    assert set(used) == set(given)
+    assert set(used) == set(properties["DefinitionSubstitutions"])
 
 
 def complaints(definition: dict[str, Any]) -> list[str]:
@@ -184,4 +200,57 @@ def test_the_machine_is_in_the_amazon_states_language() -> None:
     assert complaints(definition) == []
 
     del definition["States"]["Poll"]["Resource"]
+    assert complaints(definition)
+
+
+# ------------------------------------------------------------------ the pages of a bucket
+
+
+def page() -> dict[str, Any]:
+    """The state that reads a page."""
+    pages = state_machine(PAGES)["States"]["Pages"]
+    state: dict[str, Any] = pages["ItemProcessor"]["States"]["Page"]
+    return state
+
+
+def test_the_pages_of_an_execution_fit_into_its_history() -> None:
+    """A round has six events and seven for each of its pages; a retry three more."""
+    begin = state_machine(PAGES)["States"]["Begin"]["Output"]
+    (pages,) = map(int, re.findall(r'"pages_per_execution": (\d+)', begin))
+    (retrier,) = page()["Retry"]
+
+    assert (6 + 7) * (pages + MOST_PREFIXES) + 3 * retrier["MaxAttempts"] * MOST_PREFIXES < 25_000
+
+
+def test_the_state_of_an_execution_stays_below_its_bound() -> None:
+    """256 KB; a key has up to 1,024 bytes, and JSON needs up to six for one of them.
+
+    Control characters are rare in keys; other ones need two at most.
+    """
+    longest = Cursor(prefix="k" * 1024, after_key='"' * 1024, after_version="v" * 1024)
+
+    assert MOST_PREFIXES * len(longest.model_dump_json()) < 256 * 1024
+
+
+def test_the_machine_of_the_pages_asks_for_a_page_as_its_functions_read_it() -> None:
+    selected = state_machine(PAGES)["States"]["Pages"]["ItemSelector"]
+
+    assert set(selected) == set(PageRequest.model_fields)
+
+
+def test_a_page_outlives_its_function_and_is_tried_again_for_passing_troubles_only() -> None:
+    (retrier,) = page()["Retry"]
+    ours = {name for name in retrier["ErrorEquals"] if "." not in name}
+
+    functions = resources("AWS::Serverless::Function")
+    assert page()["TimeoutSeconds"] > functions["BackfillFunction"]["Timeout"]
+    assert ours == {"ServiceError"}
+    assert all(name.startswith(FROM_AWS) for name in set(retrier["ErrorEquals"]) - ours)
+
+
+def test_the_machine_of_the_pages_is_in_the_amazon_states_language() -> None:
+    definition = json.loads(re.sub(r"\$\{Partition\}", "aws", json.dumps(state_machine(PAGES))))
+    assert complaints(definition) == []
+
+    del definition["States"]["Pages"]["ItemProcessor"]["States"]["Page"]["Resource"]
     assert complaints(definition)

@@ -12,6 +12,7 @@ import pytest
 from cutout.aws import clients
 from cutout.domain.tasks import OnUncertain
 from cutout.settings import (
+    BackfillSettings,
     BackstopSettings,
     ClockSettings,
     ConvertSettings,
@@ -31,6 +32,7 @@ FUNCTIONS = {
     "BackstopFunction": BackstopSettings,
     "ClockFunction": ClockSettings,
     "ConvertFunction": ConvertSettings,
+    "BackfillFunction": BackfillSettings,
 }
 
 
@@ -284,6 +286,7 @@ def test_a_role_that_reads_a_secret_or_a_bucket_may_use_its_key() -> None:
         users = {name for name, statements in roles.items() if f'"{action}"' in statements}
         if policy == "OutputKeyPolicy":
             users -= {"ConvertRole"}  # it saves copies of uploads, under their key
+        users -= {"BackfillRole"}  # it asks for no bytes, and S3 wants no key of who does not
         assert {name for name in roles if name in json.dumps(policies[policy]["Roles"])} == users
         (statement,) = policies[policy]["PolicyDocument"]["Statement"]
         assert "kms:Decrypt" in statement["Action"]
@@ -338,10 +341,11 @@ def test_pngs_can_be_read_only_if_they_are_reused() -> None:
 def test_only_what_is_under_the_prefix_can_be_read() -> None:
     roles = json.dumps(resources("AWS::IAM::Role"))
 
+    others = {"SaveCopies", "FindPngs"}  # of the bucket for copies, and of the output bucket
     assert "${Bucket}/${InputPrefix}*" in roles
     for role in resources("AWS::IAM::Role").values():
         for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
-            if "s3:GetObject" in statement["Action"] and statement["Sid"] != "SaveCopies":
+            if "s3:GetObject" in statement["Action"] and statement["Sid"] not in others:
                 assert statement["Resource"]["Fn::Sub"][0].endswith("/${InputPrefix}*")
 
 

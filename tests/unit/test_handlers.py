@@ -12,6 +12,7 @@ from cutout.aws.clients import client
 from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
+from functions.backfill import app as backfill
 from functions.backstop import app as backstop
 from functions.clock import app as clock
 from functions.poll import app as poll
@@ -20,7 +21,7 @@ from functions.webhook import app as webhook
 from tests.support.events import load
 from tests.support.harness import PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
-from tests.unit.test_settings import BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
+from tests.unit.test_settings import BACKFILL, BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",
@@ -51,6 +52,7 @@ def fresh() -> Iterator[None]:
         webhook.webhook_receiver,
         backstop.backstop,
         clock.waker,
+        backfill.backfill,
         clock.meter,
     ):
         made.cache_clear()
@@ -211,6 +213,22 @@ def test_the_poll_handler_returns_what_the_machine_reads(
     json.dumps(result)
 
 
+def test_the_backfill_handler_returns_what_the_machine_reads(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in BACKFILL.items():
+        monkeypatch.setenv(name, value)
+    for key in ("a.jpg", "b.jpg"):
+        harness.upload(jpeg(4, 3), key)
+
+    first = backfill.handler({"cursor": {}, "page_size": 1, "dry_run": True}, CONTEXT)
+    again = {"cursor": first["cursor"], "page_size": 1, "dry_run": True}
+
+    assert first["counts"] == {"objects": 1, "missing": 1}
+    assert "cursor" not in backfill.handler(again, CONTEXT)
+    json.dumps(first)
+
+
 def test_a_poll_without_a_task_is_refused() -> None:
     with pytest.raises(ValidationError, match="task_id"):
         poll.handler({}, CONTEXT)
@@ -226,6 +244,7 @@ def test_a_poll_without_a_task_is_refused() -> None:
         (webhook.webhook_receiver, WEBHOOK),
         (backstop.backstop, BACKSTOP),
         (clock.waker, CLOCK),
+        (backfill.backfill, BACKFILL),
     ],
 )
 def test_a_function_is_made_of_its_environment(

@@ -70,6 +70,15 @@ CLOCK = WEBHOOK | {
     "MODEL_ID": "wavespeed-ai/image-background-remover",
     "LOW_BALANCE": "5",
 }
+BACKFILL = {
+    "TASKS_TABLE": "tasks",
+    "UPLOAD_QUEUE_URL": SUBMIT["UPLOAD_QUEUE_URL"],
+    "INPUT_BUCKET": "uploads",
+    "INPUT_PREFIX": "",
+    "OUTPUT_BUCKET": "cutouts",
+    "OUTPUT_PREFIX": "",
+    "OUTPUT_NAMING": "append",
+}
 BACKSTOP = {"TASKS_TABLE": "tasks", "EVENT_BUS": "default"}
 
 

@@ -118,6 +118,18 @@ class ClockSettings(WaveSpeedSettings):
     low_balance: Decimal = Field(description="USD; 0: the vendor is not asked for the balance.")
 
 
+class BackfillSettings(Settings):
+    """The backfill function's environment."""
+
+    tasks_table: str
+    upload_queue_url: str
+    input_bucket: str
+    input_prefix: str
+    output_bucket: str
+    output_prefix: str
+    output_naming: OutputNaming
+
+
 class BackstopSettings(Settings):
     """The backstop function's environment."""
 

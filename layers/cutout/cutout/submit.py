@@ -79,12 +79,16 @@ class Submitter:
     convert_function: ConvertFunction
     clock: Callable[[], datetime]
 
-    def submit(self, upload: Upload) -> None:
-        """Take the upload as far as it goes now.
+    def submit(self, upload: Upload, announced_at: datetime | None = None) -> None:
+        """Take the upload as far as it goes now; `announced_at` is when its event says it was made.
 
         Raises `ServiceError` if it could not even be written down, to be tried again.
         """
-        self.resume(self.ledger.claim(self._new_task(upload)))
+        task = self._new_task(upload)
+        if self.ledger.claim_unversioned(task, announced_at):
+            self.resume(self.ledger.claim(task))
+        else:
+            logger.info("a message was ignored: the object has a task already", key=upload.key)
 
     def wake(self, task_id: str) -> None:
         """Take a task further whose time has come; raises as `submit` does."""

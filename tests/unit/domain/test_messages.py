@@ -13,6 +13,7 @@ from cutout.domain.messages import (
     CutoutFailed,
     ExecutionEnded,
     ObjectCreated,
+    PageRequest,
     PollRequest,
     QueueBatch,
     RetryRequest,
@@ -60,6 +61,7 @@ def test_a_message_that_is_neither_is_an_error_without_its_content(detail: dict[
         ("poll", PollRequest),
         ("convert", ConvertRequest),
         ("backstop", ExecutionEnded),
+        ("backfill", PageRequest),
     ],
 )
 def test_the_payload_of_a_function_is_one(function: str, model: type[BaseModel]) -> None:

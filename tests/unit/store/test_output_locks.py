@@ -8,8 +8,9 @@ import pytest
 from cutout.domain.errors import BadOutput, OutputBusy, Superseded
 from cutout.domain.messages import WaitLoopState
 from cutout.domain.tasks import Status, Task
-from cutout.domain.uploads import Upload
+from cutout.domain.uploads import ObjectRevision, Upload
 from cutout.store.output_locks import OutputLocks
+from cutout.store.table import Table
 from tests.support.factories import make_task, make_upload
 from tests.support.harness import BASE_URL, NOW, PipelineHarness, accepted, answer, download
 from tests.support.images import jpeg, png
@@ -19,7 +20,7 @@ UNTIL = NOW.replace(minute=5)
 
 @pytest.fixture
 def locks(harness: PipelineHarness) -> OutputLocks:
-    return OutputLocks(harness.table)
+    return OutputLocks(harness.table, harness.storage.is_current)
 
 
 def revision(sequencer: str | None, version: str = "v") -> Task:
@@ -78,9 +79,8 @@ def test_releasing_what_was_never_taken_does_no_harm(locks: OutputLocks) -> None
     locks.acquire(OLDER, NOW, UNTIL)
 
 
-@pytest.mark.parametrize("sequencer", [None, "0A1"])
-def test_without_an_order_the_later_one_writes(locks: OutputLocks, sequencer: str | None) -> None:
-    one, other = revision(sequencer, "one"), revision(sequencer, "other")
+def test_of_equal_sequencers_the_later_one_writes(locks: OutputLocks) -> None:
+    one, other = revision("0A1", "one"), revision("0A1", "other")
     locks.acquire(one, NOW, UNTIL)
 
     with pytest.raises(OutputBusy):
@@ -116,6 +116,81 @@ def test_a_lock_expires_with_the_task(harness: PipelineHarness, locks: OutputLoc
     item = harness.table.get("#output#images-out/a/cat.jpg.png")
     assert item is not None
     assert item["expires_at"] == NEWER.expires_at
+
+
+# ---------------------------------------------------------------- what a backfill found
+
+
+class Bucket:
+    """What is under the key now."""
+
+    def __init__(self, table: Table) -> None:
+        self.current = ""
+        self.locks = OutputLocks(table, lambda upload: upload.version_id == self.current)
+
+    def save(self, task: Task) -> bool:
+        """Whether the task's revision may be saved."""
+        try:
+            self.locks.acquire(task, NOW, UNTIL)
+        except Superseded:
+            return False
+        self.locks.release(task)
+        return True
+
+
+@pytest.fixture
+def bucket(harness: PipelineHarness) -> Bucket:
+    return Bucket(harness.table)
+
+
+LISTED = make_task(make_upload(version_id="listed"))
+
+
+@pytest.mark.parametrize("current", ["listed", "v0A1"])
+def test_of_two_revisions_the_one_in_the_bucket_is_saved_if_a_listing_found_the_other(
+    bucket: Bucket, current: str
+) -> None:
+    bucket.current = current
+    assert bucket.save(OLDER)
+    assert bucket.save(LISTED) is (current == "listed")
+    assert bucket.save(OLDER) is (current != "listed")
+
+
+def test_what_a_listing_found_is_replaced_by_what_came_after(bucket: Bucket) -> None:
+    bucket.current = "gone"
+    assert bucket.save(LISTED)
+    assert bucket.save(LISTED)  # the function was killed, and tries again
+    bucket.current = "v0A2"
+    assert not bucket.save(OLDER)
+    assert bucket.save(NEWER)
+    assert not bucket.save(OLDER)
+
+
+def test_of_two_that_listings_found_the_one_in_the_bucket_is_saved(bucket: Bucket) -> None:
+    other = make_task(make_upload(version_id="other"))
+    bucket.current = "other"
+
+    assert bucket.save(LISTED)
+    assert bucket.save(other)
+    assert not bucket.save(LISTED)
+
+
+def test_what_a_listing_found_waits_while_another_is_being_saved(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.current = "listed"
+    bucket.locks.acquire(OLDER, NOW, UNTIL)
+    with pytest.raises(OutputBusy):
+        bucket.locks.acquire(LISTED, NOW, UNTIL)
+    bucket.locks.release(OLDER)
+
+    def overtaken(_upload: ObjectRevision) -> bool:
+        bucket.locks.acquire(NEWER, NOW, UNTIL)
+        return True
+
+    monkeypatch.setattr(bucket.locks, "_is_current", overtaken)
+    with pytest.raises(OutputBusy):
+        bucket.locks.acquire(LISTED, NOW, UNTIL)
 
 
 # ---------------------------------------------------------------- two revisions on their way
@@ -181,7 +256,7 @@ def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
     harness: PipelineHarness, revisions: tuple[Upload, Upload]
 ) -> None:
     older, newer = revisions
-    OutputLocks(harness.table).acquire(
+    OutputLocks(harness.table, harness.storage.is_current).acquire(
         harness.task(older), harness.now, harness.now.replace(minute=5)
     )
 

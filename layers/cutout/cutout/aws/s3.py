@@ -19,10 +19,10 @@ from cutout.domain.errors import (
     Superseded,
     UploadForbidden,
 )
-from cutout.domain.lineage import lineage, with_lineage
+from cutout.domain.lineage import SavedPng, lineage, with_lineage
 from cutout.domain.png import Output, PngCheck
 from cutout.domain.tasks import Task
-from cutout.domain.uploads import ObjectRevision
+from cutout.domain.uploads import ObjectRevision, Upload
 from cutout.observability import logger
 
 if TYPE_CHECKING:
@@ -50,6 +50,38 @@ class Storage:
         """The user metadata of the upload. Raises `SourceGone` or `UploadForbidden`."""
         with _translated_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
+
+    def current(self, bucket: str, key: str) -> Upload | None:
+        """The upload that is under a key now; None if there is none."""
+        try:
+            with _translated_errors():
+                head = self._client.head_object(Bucket=bucket, Key=key)
+        except SourceGone:
+            return None
+        return Upload(
+            bucket=bucket,
+            key=key,
+            version_id=None if head.get("VersionId") == "null" else head.get("VersionId"),
+            etag=head["ETag"].strip('"'),
+            size=head["ContentLength"],
+        )
+
+    def is_current(self, upload: ObjectRevision) -> bool:
+        """Whether this is what the bucket has under the key now."""
+        found = self.current(upload.bucket, upload.key)
+        return found is not None and _same_revision(found, upload)
+
+    def png(self, bucket: str, key: str) -> SavedPng | None:
+        """What a PNG's metadata say of it; None if there is none."""
+        try:
+            head = self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if _is_gone(error):
+                return None
+            raise ServiceError(f"S3 tells nothing of the output {key}") from error
+        except BotoCoreError as error:
+            raise ServiceError(f"S3 tells nothing of the output {key}") from error
+        return SavedPng.of(head["Metadata"], head["LastModified"])
 
     def read(self, upload: ObjectRevision) -> bytes:
         """All of the upload's bytes. Raises `SourceGone`."""
@@ -289,6 +321,11 @@ class _CheckedStream(io.RawIOBase):
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+
+def _same_revision(one: ObjectRevision, other: ObjectRevision) -> bool:
+    versions = {one.version_id or "null", other.version_id or "null"}
+    return len(versions) == 1 and one.etag == other.etag
 
 
 def _revision(upload: ObjectRevision) -> dict[str, Any]:

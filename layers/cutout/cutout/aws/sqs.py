@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.errors import ServiceError
-from cutout.domain.messages import TaskDue
+from cutout.domain.messages import ObjectCreated, TaskDue
+from cutout.domain.uploads import Upload
 from cutout.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import (
+        SendMessageBatchRequestEntryTypeDef,
+        SendMessageBatchResultTypeDef,
+    )
 
 MAX_DELAY_SECONDS = 15 * 60  # SQS allows no more
 _MOST_IN_A_BATCH = 10
@@ -34,12 +38,22 @@ class UploadQueue:
         Raises `ServiceError`. A message that SQS refuses alone is logged: its task is due again.
         """
         for entries in _batches(due):
-            try:
-                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-            except (ClientError, BotoCoreError) as error:
-                raise ServiceError("SQS failed to take the messages") from error
-            if refused := answer.get("Failed"):
+            if refused := self._send(entries).get("Failed"):
                 logger.warning("SQS refused messages", count=len(refused), code=refused[0]["Code"])
+
+    def send_uploads(self, uploads: Iterable[Upload]) -> None:
+        """Tell the submit function of uploads, as their events would have.
+
+        Raises `ServiceError` if SQS refuses one: sending all again changes nothing.
+        """
+        ahead = iter(uploads)
+        while batch := list(islice(ahead, _MOST_IN_A_BATCH)):
+            entries: list[SendMessageBatchRequestEntryTypeDef] = [
+                {"Id": upload.task_id, "MessageBody": ObjectCreated.body(upload)}
+                for upload in batch
+            ]
+            if refused := self._send(entries).get("Failed"):
+                raise ServiceError(f"SQS refused messages: {refused[0]['Code']}")
 
     def retry_soon(self, receipt_handle: str, receives: int) -> None:
         """Have a failed message come back after 10 s, 30 s, 90 s and so on, up to 13.5 minutes.
@@ -55,6 +69,14 @@ class UploadQueue:
             )
         except (ClientError, BotoCoreError) as error:
             raise ServiceError("SQS failed to change a message's visibility") from error
+
+    def _send(
+        self, entries: list["SendMessageBatchRequestEntryTypeDef"]
+    ) -> "SendMessageBatchResultTypeDef":
+        try:
+            return self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise ServiceError("SQS failed to take the messages") from error
 
 
 def _batches(

@@ -39,6 +39,7 @@ CutoutError
 ├── Superseded              a newer revision of the same object was saved first
 ├── OutputBusy              another revision is being saved under the same key right now
 ├── StatusChanged           somebody else moved the task first
+├── InventoryUnreadable     an S3 Inventory is not of this bucket, or lacks a column
 ├── ConditionFailed         a conditional write to the table lost
 ├── IllegalTransition
 ├── TaskNotFound
@@ -234,6 +235,10 @@ class OutputBusy(CutoutError):
 
 class StatusChanged(CutoutError):
     """A conditional write lost: the task is no longer in the state it was read in."""
+
+
+class InventoryUnreadable(CutoutError):
+    """An S3 Inventory is not there, not of the input bucket, not in CSV, or lacks a column."""
 
 
 class ConditionFailed(CutoutError):

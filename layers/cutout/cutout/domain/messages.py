@@ -1,8 +1,9 @@
 """Every message that the functions get or send, parsed and written here and nowhere else.
 
-The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Functions `PollRequest`
-and `ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `Closed` and `BusEvent` go
-out, and `ConvertRequest` and `ConvertAnswer`, `VendorQuestion` and `VendorAnswer` to and fro.
+The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Functions `PollRequest`,
+`PageRequest` and `ExecutionEnded`, the vendor's callback its path. `WaitLoopState`, `PageAnswer`,
+`Closed` and `BusEvent` go out, and `ConvertRequest` and `ConvertAnswer`, `VendorQuestion` and
+`VendorAnswer` to and fro.
 """
 
 import json
@@ -60,6 +61,7 @@ class _Object(BaseModel):
 class ObjectCreated(BaseModel):
     """The "Object Created" event as EventBridge delivers it; its keys are not URL-encoded.
 
+    A backfill writes the same, without a time and a sequencer, which no listing tells.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     """
 
@@ -67,11 +69,19 @@ class ObjectCreated(BaseModel):
         bucket: _Bucket
         object: _Object
 
+    time: datetime | None = None
     detail: Detail
 
     @property
     def upload(self) -> Upload:
         return Upload(bucket=self.detail.bucket.name, **self.detail.object.model_dump())
+
+    @classmethod
+    def body(cls, upload: Upload) -> str:
+        """The message as it is sent to the queue."""
+        found = _Object.model_validate(upload, from_attributes=True, by_name=True)
+        detail = cls.Detail(bucket=_Bucket(name=upload.bucket), object=found)
+        return cls(detail=detail).model_dump_json(by_alias=True, exclude_none=True)
 
 
 class RetryRequest(BaseModel):
@@ -187,6 +197,39 @@ class Closed(BaseModel):
     """What the wait loop's Fail state reads."""
 
     reason: str
+
+
+# ------------------------------------------------------------------ the pages of a bucket
+
+
+class Cursor(BaseModel):
+    """Where to read on: after a key of a listing, or after a line of an inventory's file.
+
+    Several cursors read the files of one inventory side by side, each every `step`th.
+    """
+
+    prefix: str = ""
+    after_key: str | None = None
+    after_version: str | None = None
+    manifest: str | None = Field(default=None, description="s3://BUCKET/KEY of an S3 Inventory.")
+    file: int = 0
+    step: int = Field(default=1, ge=1)
+    line: int = 0
+
+
+class PageRequest(BaseModel):
+    """What the state machine of the pages sends to its function."""
+
+    cursor: Cursor
+    page_size: int = Field(ge=1, le=1000)
+    dry_run: bool = False
+
+
+class PageAnswer(BaseModel):
+    """What was on a page, by kind, and where the next one begins; without one, it was the last."""
+
+    counts: dict[str, int]
+    cursor: Cursor | None = None
 
 
 # ------------------------------------------------------------------ the convert function

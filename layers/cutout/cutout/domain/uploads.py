@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
@@ -17,6 +19,13 @@ class ObjectRevision(BaseModel):
     size: int
 
 
+class ListedUpload(NamedTuple):
+    """An upload as the bucket's listing or inventory has it, and when it was made."""
+
+    upload: "Upload"
+    made_at: datetime
+
+
 class ConvertedImage(ObjectRevision):
     """The copy of an upload in a format that the vendor takes."""
 
@@ -29,8 +38,21 @@ class Upload(ObjectRevision):
     @property
     def task_id(self) -> str:
         """32 hex characters: the same for an event delivered twice, another for a re-upload."""
+        return self._identity(self._version or self.sequencer or self.etag)
+
+    @property
+    def unversioned_id(self) -> str | None:
+        """What an event and a listing of an object without a version have in common, else None.
+
+        A listing tells no sequencer, so its task's id is another than that of the event's.
+        """
+        return None if self._version else self._identity(self.etag)
+
+    @property
+    def _version(self) -> str | None:
         # While versioning is suspended, all revisions of an object have the version "null".
-        version = None if self.version_id == "null" else self.version_id
-        revision = version or self.sequencer or self.etag
+        return None if self.version_id == "null" else self.version_id
+
+    def _identity(self, revision: str) -> str:
         identity = json.dumps([self.bucket, self.key, revision])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]

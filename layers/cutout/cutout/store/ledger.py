@@ -4,7 +4,7 @@ Items are flat JSON of `Task`, plus two attributes for the indexes: `object` (bu
 `open_status` (the status, only while somebody may have to look at the task).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Unpack
@@ -29,6 +29,7 @@ from cutout.domain.tasks import (
     check_transition,
     default_due_at,
 )
+from cutout.domain.uploads import Upload
 from cutout.store.table import Item, Table
 
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -58,6 +59,33 @@ class Ledger:
         except ConditionFailed:
             return self.get(task.task_id)
         return task
+
+    def claim_unversioned(self, task: Task, announced_at: datetime | None) -> bool:
+        """Whether a task may have its object, of which an event and a listing may both tell.
+
+        Without a version, the two would be two tasks. Whoever comes first has it; but the same
+        bytes may be uploaded again, which is told by a later event (`announced_at`).
+        """
+        if not (shared := _claimed_as(task.upload)):
+            return True
+        listed, now = task.sequencer is None, task.created_at
+        item: Item = {"claimed_by": task.task_id, "listed": listed, "claimed_at": _text(now)}
+        try:
+            self._table.put_new({"task_id": shared, **item, "expires_at": task.expires_at})
+        except ConditionFailed:
+            held = self._table.get(shared) or item
+            if held["claimed_by"] == task.task_id:
+                return True
+            taken_at = datetime.fromisoformat(held["claimed_at"])
+            again = announced_at is not None and announced_at > taken_at
+            return not listed and (again or not held["listed"])
+        return True
+
+    def missing(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """Those of the uploads that no task has; strongly consistent."""
+        keys = [_claimed_as(upload) or upload.task_id for upload in uploads]
+        existing = self._table.existing(keys)
+        return [one for one, key in zip(uploads, keys, strict=True) if key not in existing]
 
     def get(self, task_id: str) -> Task:
         """Read a task, strongly consistent. Raises `TaskNotFound`."""
@@ -261,6 +289,11 @@ class Ledger:
 def _claim(prediction_id: str) -> str:
     """The key of the item that says whose a prediction is."""
     return f"#prediction#{prediction_id}"
+
+
+def _claimed_as(upload: Upload) -> str | None:
+    """The key of the item that says whose an object without a version is."""
+    return f"#unversioned#{upload.unversioned_id}" if upload.unversioned_id else None
 
 
 def _text(time: datetime) -> str:

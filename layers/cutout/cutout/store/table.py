@@ -3,7 +3,7 @@
 Plain Python values in and out (whole numbers as `int` or `Decimal`, never `float`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 Item = dict[str, Any]
+_MOST_IN_A_BATCH = 100  # DynamoDB's limit for BatchGetItem
 
 
 class Table:
@@ -33,6 +34,19 @@ class Table:
         with self._errors(key):
             answer = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True)
         return _plain(answer["Item"]) if "Item" in answer else None
+
+    def existing(self, keys: Iterable[str]) -> set[str]:
+        """Which of these items are there; strongly consistent."""
+        left = [_key(key) for key in dict.fromkeys(keys)]
+        found = set[str]()
+        while left:
+            batch, left = left[:_MOST_IN_A_BATCH], left[_MOST_IN_A_BATCH:]
+            asked: Any = {"Keys": batch, "ConsistentRead": True, "ProjectionExpression": "task_id"}
+            with self._errors(f"{len(batch)} items"):
+                answer: Any = self._client.batch_get_item(RequestItems={self._name: asked})
+            found |= {item["task_id"]["S"] for item in answer["Responses"].get(self._name, [])}
+            left += answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+        return found
 
     def query(self, index: str, name: str, value: str) -> list[Item]:
         """The first page (up to 1 MB) of an index's items with one key, last range key first."""

@@ -1,0 +1,174 @@
+"""What is in the input bucket: page by page from S3, or from an S3 Inventory of it."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cutout.domain.errors import InventoryUnreadable, ServiceError
+from cutout.domain.messages import Cursor
+from cutout.domain.uploads import ListedUpload, Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
+
+Page = tuple[list[ListedUpload], Cursor | None]
+# Each page of an inventory begins at the start of its compressed file, so there are fewer of them.
+_LINES_FOR_A_KEY = 10
+_NEEDED = {"Key", "Size", "LastModifiedDate", "ETag"}
+
+
+class Listing:
+    """The current objects of the input bucket, but for those that stand for folders.
+
+    Raises `ServiceError` when S3 does not serve a call.
+    """
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def page(self, cursor: Cursor, size: int) -> Page:
+        """Some uploads, and where to read on; raises `InventoryUnreadable`, too.
+
+        Of a listing `size` versions are read, replaced ones and delete markers included.
+        """
+        if cursor.manifest:
+            return self._inventory_page(cursor, cursor.manifest, size * _LINES_FOR_A_KEY)
+        after = {"KeyMarker": cursor.after_key, "VersionIdMarker": cursor.after_version}
+        more: Any = {name: marker for name, marker in after.items() if marker}
+        with _errors("list the uploads"):
+            found = self._client.list_object_versions(
+                Bucket=self._bucket, Prefix=cursor.prefix, MaxKeys=size, **more
+            )
+        listed = [self._listed(v) for v in found.get("Versions", []) if v["IsLatest"]]
+        return [one for one in listed if not _is_folder(one)], _after(cursor, found)
+
+    def _listed(self, version: "ObjectVersionTypeDef") -> ListedUpload:
+        upload = Upload(
+            bucket=self._bucket,
+            key=version["Key"],
+            version_id=_version(version["VersionId"]),
+            etag=version["ETag"].strip('"'),
+            size=version["Size"],
+        )
+        return ListedUpload(upload, version["LastModified"])
+
+    def _inventory_page(self, cursor: Cursor, manifest_url: str, lines: int) -> Page:
+        manifest = self._manifest(manifest_url)
+        fields, files = _fields(manifest), manifest["files"]
+        if cursor.file >= len(files):
+            return [], None
+        bucket = manifest["destinationBucket"].rpartition(":")[2]
+        with self._open(bucket, files[cursor.file]["key"]) as file:
+            rows = list(csv.reader(islice(file, cursor.line, cursor.line + lines)))
+        found = [dict(zip(fields, row, strict=False)) for row in rows]
+        listed = [self._inventoried(row) for row in found if _is_current(row)]
+        kept = [one for one in listed if one.upload.key.startswith(cursor.prefix)]
+        return [one for one in kept if not _is_folder(one)], _next(cursor, len(rows), lines, files)
+
+    def _manifest(self, url: str) -> dict[str, Any]:
+        where = urlsplit(url)
+        with _inventory_errors(f"read the inventory {url}"):
+            body = self._client.get_object(Bucket=where.netloc, Key=where.path[1:])["Body"]
+            manifest: dict[str, Any] = json.loads(body.read())
+        if manifest.get("sourceBucket") != self._bucket or manifest.get("fileFormat") != "CSV":
+            raise InventoryUnreadable(f"{url} is no inventory of {self._bucket} in CSV")
+        return manifest
+
+    @contextmanager
+    def _open(self, bucket: str, key: str) -> Iterator[io.TextIOWrapper]:
+        with _inventory_errors(f"read {key} of the inventory"):
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            with closing(body), gzip.GzipFile(fileobj=body) as plain:
+                yield io.TextIOWrapper(plain, encoding="utf-8", newline="")
+
+    def _inventoried(self, row: dict[str, str]) -> ListedUpload:
+        upload = Upload(
+            bucket=self._bucket,
+            key=unquote_plus(row["Key"]),
+            version_id=_version(row.get("VersionId")),
+            etag=row["ETag"],
+            size=int(row["Size"] or 0),
+        )
+        return ListedUpload(upload, datetime.fromisoformat(row["LastModifiedDate"]))
+
+
+def _version(version_id: str | None) -> str | None:
+    """As the event of an object that was made without versions has it."""
+    return None if version_id in {"null", ""} else version_id
+
+
+def _after(cursor: Cursor, found: Any) -> Cursor | None:
+    """Where to list on, with both of S3's markers."""
+    if not found["IsTruncated"]:
+        return None
+    markers = {
+        "after_key": found["NextKeyMarker"],
+        "after_version": found.get("NextVersionIdMarker"),
+    }
+    return cursor.model_copy(update=markers)
+
+
+def _next(cursor: Cursor, read: int, asked: int, files: list[Any]) -> Cursor | None:
+    """Where to read on in an inventory: in this file, or in the next one of this cursor."""
+    if read == asked:
+        return cursor.model_copy(update={"line": cursor.line + read})
+    file = cursor.file + cursor.step
+    return cursor.model_copy(update={"file": file, "line": 0}) if file < len(files) else None
+
+
+def _fields(manifest: dict[str, Any]) -> list[str]:
+    """The columns. https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html"""
+    fields = [name.strip() for name in manifest["fileSchema"].split(",")]
+    if lacking := _NEEDED - set(fields):
+        raise InventoryUnreadable(f"the inventory lacks {', '.join(sorted(lacking))}")
+    return fields
+
+
+def _is_current(row: dict[str, str]) -> bool:
+    """An inventory of current versions only says so of none."""
+    return row.get("IsLatest", "true") != "false" and row.get("IsDeleteMarker", "false") != "true"
+
+
+def _is_folder(listed: ListedUpload) -> bool:
+    """The S3 console makes an empty object for a folder."""
+    return listed.upload.key.endswith("/") and listed.upload.size == 0
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise ServiceError(f"S3 failed to {what} ({code})") from error
+    except BotoCoreError as error:
+        raise ServiceError(f"S3 failed to {what}") from error
+
+
+@contextmanager
+def _inventory_errors(what: str) -> Iterator[None]:
+    """What is not there or broken does not become better by trying again."""
+    try:
+        with _errors(what):
+            yield
+    except ServiceError as error:
+        if _code(error.__cause__) in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
+            raise InventoryUnreadable(f"{error}; see InventoryBucket") from error.__cause__
+        raise
+    except (OSError, ValueError, EOFError) as error:
+        raise InventoryUnreadable(f"cannot {what}: {error}") from error
+
+
+def _code(error: BaseException | None) -> str:
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
