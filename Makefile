@@ -39,7 +39,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "python3 has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "setting up $(VENV): once, a minute or two"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -115,7 +115,7 @@ schemas: $(INSTALLED) ## write events/schemas from the models of the events
 
 lock: $(INSTALLED) ## pin the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--extra local --extra dev --no-emit-index-url --custom-compile-command "make lock" \
+		--extra local --extra dev --group model --no-emit-index-url --custom-compile-command "make lock" \
 		--upgrade pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux2014 \
 		--generate-hashes --constraint requirements.lock --no-emit-index-url \

@@ -53,7 +53,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure a background remover.")
     parser.add_argument("folder", nargs="?", type=Path, help="name.jpg beside name.alpha.png")
-    parser.add_argument("--engine", default="classical", help="classical (default) or rembg")
+    parser.add_argument("--engine", default="u2netp", help="u2netp (default) or rembg")
     return parser.parse_args()
 
 

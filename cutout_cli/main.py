@@ -49,7 +49,7 @@ def run(
     ] = None,
     timeout: options.Timeout = 300,
     as_json: options.Json = False,
-    remover: options.Remover = "classical",
+    remover: options.Remover = "u2netp",
     parameter: options.Parameters = None,
 ) -> None:
     """Start the whole stack, send photos through it, save their PNGs, stop it again.
@@ -77,7 +77,7 @@ def run(
 def up(
     aws_port: options.AwsPort = 5566,
     wavespeed_port: options.WaveSpeedPort = 5567,
-    remover: options.Remover = "classical",
+    remover: options.Remover = "u2netp",
     parameter: options.Parameters = None,
     data: Annotated[
         Path | None,
@@ -168,7 +168,7 @@ def api(
             envvar="WAVESPEED_API_KEY", help="The key that clients must send; else a new one."
         ),
     ] = None,
-    remover: options.Remover = "classical",
+    remover: options.Remover = "u2netp",
     fetch_link_local: Annotated[
         bool,
         typer.Option("--fetch-link-local", help="Fetch from link-local and metadata addresses."),

@@ -57,10 +57,7 @@ def summary(jobs: Sequence[Job], seconds: float) -> str:
     unsure = [shown(job.photo.path) for job in jobs if job.confidence == "low"]
     text = f"{plural(len(jobs), 'photo')}: {told}; {seconds:.1f} s"
     if unsure:
-        text += (
-            f"\nconfidence is low, so look at: {', '.join(unsure)}"
-            "\na neural network does better on hard photos: see CUTOUT_REMOVER=rembg in the README"
-        )
+        text += f"\nconfidence is low, so look at: {', '.join(unsure)}"
     return text
 
 

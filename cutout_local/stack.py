@@ -53,7 +53,7 @@ class LocalStack:
 @contextmanager
 def local_stack(
     *,
-    remover: str = "classical",
+    remover: str = "u2netp",
     aws_port: int = 0,
     wavespeed_port: int = 0,
     parameters: Mapping[str, str] | None = None,

@@ -1,6 +1,6 @@
 """Background removers: bytes in, a cutout with straight alpha out.
 
-remove = load("classical")
+remove = load("u2netp")
 cutout = remove(decode(data, max_pixels=50_000_000))
 png = encode_png(cutout.rgba)
 """

@@ -8,15 +8,16 @@ from types import ModuleType
 
 import numpy as np
 
-from cutout_local.remover import classical
+from cutout_local.remover import u2netp
 from cutout_local.remover.colour import estimate_foreground
 from cutout_local.remover.errors import RemoverUnavailable
 from cutout_local.remover.result import Cutout, Image, Remover
+from cutout_local.remover.saliency import load_network
 
 REMBG_MODEL = "u2net"  # named, since rembg's default is a model that is not free for all uses
 
 
-def load(name: str = "classical") -> Remover:
+def load(name: str = "u2netp") -> Remover:
     """Return an engine ready for use; raise `RemoverUnavailable` if it cannot run here."""
     try:
         loader = _LOADERS[name]
@@ -26,8 +27,9 @@ def load(name: str = "classical") -> Remover:
     return loader()
 
 
-def _load_classical() -> Remover:
-    return classical.remove
+def _load_u2netp() -> Remover:
+    load_network()
+    return u2netp.remove
 
 
 def _load_rembg() -> Remover:
@@ -71,6 +73,6 @@ def rembg_model_file() -> Path:
 
 
 _LOADERS: dict[str, Callable[[], Remover]] = {
-    "classical": _load_classical,
     "rembg": _load_rembg,
+    "u2netp": _load_u2netp,
 }

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from cutout_local.remover.result import Floats, Image, Mask
 
 ITERATIONS = 3
-COMPONENTS = 5  # of each of GrabCut's two Gaussian mixtures
+COMPONENTS = 5  # of each of GrabCut's two Gaussian mixtures; each takes 13 numbers
 MIN_SEEDS = 30
 BACKGROUND_BELOW, LIKELY_FROM, FOREGROUND_ABOVE = 0.05, 0.4, 0.95
 
@@ -21,47 +21,16 @@ def seeds(probability: Floats) -> Image:
     return labels
 
 
-def centre_rectangle(height: int, width: int) -> Image:
-    """Seeds that take for background only the sides and a strip at the top and the bottom."""
-    labels = np.zeros((height, width), np.uint8)
-    left, top, bottom = int(0.06 * width), int(0.05 * height), max(1, int(0.01 * height))
-    labels[top : height - bottom, left : width - left] = cv2.GC_PR_FGD
-    return labels
-
-
-def grabcut(rgb: Image, labels: Image) -> tuple[Mask, Floats]:
-    """Return the mask and each pixel's log likelihood ratio (foreground, background) within ±8.
-
-    Too few seeds on one side teach nothing: the seeds come back and the ratio is 0.
-    """
-    seeded = labels % 2 == 1  # GC_FGD and GC_PR_FGD
+def grabcut(rgb: Image, labels: Image) -> Mask:
+    """The foreground's mask (H, W); the seeds' own if one side's are too few to teach anything."""
+    seeded: Mask = labels % 2 == 1  # GC_FGD and GC_PR_FGD
     if min(seeded.sum(), (~seeded).sum()) < MIN_SEEDS:
-        return seeded, np.zeros(labels.shape)
+        return seeded
     background, foreground = np.zeros((1, 13 * COMPONENTS)), np.zeros((1, 13 * COMPONENTS))
     cut = labels.copy()
     cv2.setRNGSeed(1)  # GrabCut starts with k-means and must give the same answer every time
     cv2.grabCut(rgb, cut, (0, 0, 0, 0), background, foreground, ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    ratio = _log_likelihood(foreground, rgb) - _log_likelihood(background, rgb)
-    return cut % 2 == 1, np.clip(ratio, -8, 8)
-
-
-def _log_likelihood(model: NDArray[np.float64], rgb: Image) -> Floats:
-    """Evaluate a mixture as OpenCV stores it: weights, means, covariances."""
-    weights, means, covariances = np.split(model.ravel(), [COMPONENTS, 4 * COMPONENTS])
-    total = np.zeros(rgb.shape[:2])
-    for weight, mean, covariance in zip(
-        weights, means.reshape(-1, 3), covariances.reshape(-1, 3, 3), strict=True
-    ):
-        if weight > 0:
-            total += weight * _gaussian(rgb, mean, covariance + np.eye(3))
-    return np.log(total + 1e-12)
-
-
-def _gaussian(rgb: Image, mean: Floats, covariance: Floats) -> Floats:
-    """Normal density but for its constant factor."""
-    offset = rgb - mean
-    squared = np.einsum("yxi,ij,yxj->yx", offset, np.linalg.inv(covariance), offset)
-    return np.asarray(np.exp(-squared / 2) / np.sqrt(np.linalg.det(covariance)))
+    return np.asarray(cut % 2 == 1)
 
 
 def clean(mask: Mask) -> Mask:

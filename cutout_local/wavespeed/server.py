@@ -41,7 +41,7 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        remover: str = "classical",
+        remover: str = "u2netp",
         load_engine: LoadEngine | None = None,
     ) -> None:
         self.settings = settings

@@ -79,7 +79,7 @@ def test_an_engine_that_cannot_run_is_named(tmp_path: Path) -> None:
     done = cutout("run", cwd=tmp_path, CUTOUT_REMOVER="magic")
 
     assert done.returncode == 1
-    assert done.stderr == "cutout: there is no remover 'magic'; known are: classical, rembg\n"
+    assert done.stderr == "cutout: there is no remover 'magic'; known are: rembg, u2netp\n"
 
 
 @pytest.fixture

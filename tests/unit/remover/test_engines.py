@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import requests
 
-from cutout_local.remover import RemoverUnavailable, classical, load
+from cutout_local.remover import RemoverUnavailable, load, u2netp
 from cutout_local.remover.engines import rembg_model_file
 from cutout_local.remover.result import Image
 
@@ -37,12 +37,12 @@ class FakeRembg(ModuleType):
         return mask
 
 
-def test_the_classical_engine_is_the_default() -> None:
-    assert load() is load("classical") is classical.remove
+def test_u2netp_is_the_default() -> None:
+    assert load() is load("u2netp") is u2netp.remove
 
 
 def test_an_unknown_engine_is_refused_with_the_known_names() -> None:
-    with pytest.raises(RemoverUnavailable, match=r"'magic'.*classical, rembg"):
+    with pytest.raises(RemoverUnavailable, match=r"'magic'.*rembg, u2netp"):
         load("magic")
 
 

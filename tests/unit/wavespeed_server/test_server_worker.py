@@ -30,9 +30,9 @@ def test_an_image_goes_from_file_to_file_with_its_time_and_confidence(tmp_path: 
     assert outcome.inference_ms > 0
 
 
-def test_the_classical_engine_gives_a_png_of_the_same_size_with_its_confidence() -> None:
+def test_the_remover_gives_a_png_of_the_same_size_with_its_confidence() -> None:
     photo = Image.fromarray(skimage.data.coffee()).resize((150, 100))  # type: ignore[no-untyped-call]
-    image = remover_engine("classical", 15_000)(to_png(photo))
+    image = remover_engine("u2netp", 15_000)(to_png(photo))
     with Image.open(BytesIO(image.png)) as png:
         assert (png.format, png.mode, png.size) == ("PNG", "RGBA", (150, 100))
     assert image.level in ("high", "medium", "low")
@@ -50,7 +50,7 @@ def test_the_removers_errors_become_failures_of_the_task(
     data: bytes, failure: type[TaskFailure]
 ) -> None:
     with pytest.raises(failure):
-        remover_engine("classical", 10_000)(data)
+        remover_engine("u2netp", 10_000)(data)
 
 
 def test_an_engine_that_does_not_exist_is_a_failure_of_the_server() -> None:

@@ -1,15 +1,14 @@
-"""A background remover of classical vision: no model file, nothing to download."""
+"""The remover: a small network finds the subject, GrabCut its outline, matting its soft edge."""
 
 import numpy as np
 
 from cutout_local.remover.colour import estimate_foreground
 from cutout_local.remover.confidence import confidence, level
-from cutout_local.remover.cues import evidence
 from cutout_local.remover.errors import NoSubject
 from cutout_local.remover.image import fit, frame_width, is_blank, letterbox
 from cutout_local.remover.matting import matte
-from cutout_local.remover.params import PARAMS
 from cutout_local.remover.result import Cutout, Image, Mask
+from cutout_local.remover.saliency import saliency
 from cutout_local.remover.segmentation import clean, grabcut, seeds
 
 WORK_SIDE = 400
@@ -22,7 +21,7 @@ def remove(rgb: Image) -> Cutout:
     alpha = matte(rgb, mask)
     opacity = (alpha * 255 + 0.5).astype(np.uint8)
     rgba = np.dstack([estimate_foreground(rgb, alpha), opacity])
-    return Cutout(rgba, score, level(score, PARAMS))
+    return Cutout(rgba, score, level(score))
 
 
 def _find_subject(small: Image) -> tuple[Mask, float]:
@@ -41,9 +40,8 @@ def _segment(rgb: Image) -> tuple[Mask, float]:
     """The subject's mask at working size and the confidence in it."""
     if is_blank(rgb):
         raise NoSubject("no subject was found: the image is one plain colour")
-    found = evidence(rgb, PARAMS.foreground)
-    cut, _ = grabcut(rgb, seeds(found.probability))
-    mask = clean(cut)
+    probability = saliency(rgb)
+    mask = clean(grabcut(rgb, seeds(probability)))
     if not mask.any():
         raise NoSubject("no subject was found in the image")
-    return mask, confidence(rgb, mask, found, PARAMS)
+    return mask, confidence(mask, probability)

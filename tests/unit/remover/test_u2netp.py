@@ -1,14 +1,15 @@
+import cv2
 import numpy as np
 import pytest
 from skimage import data
 
 from cutout_local.remover import NoSubject
-from cutout_local.remover.classical import remove
-from cutout_local.remover.result import Floats, Image
+from cutout_local.remover.result import Floats, Image, Mask
+from cutout_local.remover.u2netp import remove
 from tests.unit.remover.conftest import Scene
 
 
-def iou(opacity: Image, alpha: Floats) -> float:
+def iou(opacity: Image, alpha: Floats | Mask) -> float:
     found, wanted = opacity > 127, alpha > 0.5
     return float((found & wanted).sum() / (found | wanted).sum())
 
@@ -91,6 +92,32 @@ def test_a_gradient_is_never_sure(shape: str) -> None:
     assert level_of(image) in {"low", "medium", "no subject"}
 
 
+def painted(subject: Mask) -> Image:
+    """A red, rough thing before a smooth backdrop."""
+    y, x = np.mgrid[: subject.shape[0], : subject.shape[1]]
+    rough = np.array([200.0, 70.0, 40.0]) + np.random.default_rng(3).normal(0, 15, (*x.shape, 1))
+    backdrop = np.stack([60 + x / 8, 90 + y / 8, 150 + x / 16], axis=2)
+    return np.where(subject[..., None], rough, backdrop).clip(0, 255).astype(np.uint8)
+
+
+def test_the_hole_of_a_ring_is_background() -> None:
+    y, x = np.mgrid[:150, :200]
+    distance = np.hypot(x - 100, y - 75)
+    ring = (distance < 60) & (distance > 30)
+
+    assert iou(remove(painted(ring)).rgba[..., 3], ring) > 0.95
+
+
+def test_the_hole_of_a_mugs_handle_is_background() -> None:
+    mug = cv2.rectangle(np.zeros((150, 200), np.uint8), (60, 40), (120, 120), 1, cv2.FILLED)
+    cv2.ellipse(mug, (120, 80), (30, 28), 0, 0, 360, 1, 7)
+
+    opacity = remove(painted(mug > 0)).rgba[..., 3]
+
+    assert iou(opacity, mug > 0) > 0.95
+    assert opacity[80, 134] == 0
+
+
 def test_a_grey_image_is_cut_out(disc: Scene) -> None:
     dark_disc = np.where(disc.alpha[..., None] > 0.5, disc.rgb // 3, disc.rgb)
     grey = dark_disc.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
@@ -128,12 +155,12 @@ def test_odd_sizes_keep_their_size_or_have_no_subject(size: tuple[int, int]) -> 
 
 
 def test_a_small_subject_in_a_long_image_is_kept() -> None:
-    y, x = np.mgrid[:100, :4000]
-    inside = np.hypot(x - 2000, y - 50) < 30
-    texture = np.random.default_rng(1).normal(0, 20, (100, 4000, 1))
+    y, x = np.mgrid[:100, :1200]
+    inside = np.hypot(x - 600, y - 50) < 30
+    texture = np.random.default_rng(1).normal(0, 20, (100, 1200, 1))
     image = np.where(inside[..., None], [200, 60, 40], [60, 90, 160]) + texture
 
     opacity = remove(np.clip(image, 0, 255).astype(np.uint8)).rgba[..., 3]
 
-    assert opacity[50, 2000] == 255
-    assert not opacity[:, :1800].any()
+    assert opacity[50, 600] == 255
+    assert not opacity[:, :500].any()
