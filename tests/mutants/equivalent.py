@@ -6,6 +6,7 @@ _NO_PROXY = (
 )
 
 _LONG_AGO = "any time that is long ago, here in microseconds of 1970, is as good"
+_TYPE = "only the type checker reads it"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
@@ -23,6 +24,12 @@ EQUIVALENT: dict[str, str] = {
     "store.governor Governor.set_backlog: 0 -> -1": _LONG_AGO,
     "store.governor _step: 0 -> 1": _LONG_AGO,
     "store.governor _step: 0 -> -1": _LONG_AGO,
+    "poll module: ([], AbstractContextManager[Output]) -> (AbstractContextManager[Output],)": _TYPE,
+    "poll module: ([], AbstractContextManager[Output]) -> ([],)": _TYPE,
+    "submit preflight: naming.check_output_key(task.output_key) before "
+    "images.check_bytes(task.size, settings.max_upload_megabytes)": (
+        "what both refuse is rejected either way"
+    ),
     "wavespeed.client module: 0 -> -1": "no connection is kept either way",
     "wavespeed.client module: 100 -> 101": _TUNED,
     "wavespeed.client module: 100 -> 99": _TUNED,

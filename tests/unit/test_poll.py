@@ -14,6 +14,7 @@ from cutout.domain.errors import (
     CutoutError,
     EmptyCutout,
     OpaqueCutout,
+    OutputBusy,
     OutputGone,
     PredictionFailed,
     PredictionMissing,
@@ -26,6 +27,7 @@ from cutout.domain.tasks import AttemptId, Confidence, Status, Task
 from cutout.wavespeed.outputs import BLOCK_BYTES
 from tests.support.harness import (
     BASE_URL,
+    CONVERTED,
     WEBHOOK_URL,
     PipelineHarness,
     Reply,
@@ -187,6 +189,7 @@ def test_a_finished_image_is_saved_under_the_mirrored_key(
     assert saved["ContentType"] == "image/png"
     ended = harness.ledger.get(task.task_id)
     assert (ended.status, ended.inference_ms) == (Status.COMPLETED, 1234)
+    assert ended.output_etag is None  # nobody will ask for it
     (event,) = harness.published()
     assert event["detail-type"] == "Cutout Completed"
     assert event["detail"] == {
@@ -344,6 +347,32 @@ def test_a_completed_prediction_without_outputs_fails(harness: PipelineHarness, 
         harness.poller().poll(task.task_id)
 
 
+def test_of_several_outputs_the_first_is_saved(harness: PipelineHarness, task: Task) -> None:
+    outputs = [OUTPUT, f"{BASE_URL}/mask.png"]
+    done = answer(id="p1", status="completed", outputs=outputs)
+    harness.answers = [done, download(png(40, 30))]
+
+    harness.poller().poll(task.task_id)
+
+    assert harness.requests[-1].url == OUTPUT
+
+
+@pytest.mark.parametrize(("converted", "bucket"), [(False, CONVERTED), (True, "")])
+def test_only_a_copy_that_was_made_is_deleted(
+    harness: PipelineHarness, task: Task, *, converted: bool, bucket: str
+) -> None:
+    deleted: list[Any] = []
+    harness.s3.meta.events.register(
+        "provide-client-params.s3.DeleteObject", lambda params, **_: deleted.append(params)
+    )
+    harness.ledger.update(task, converted=converted)
+    harness.answers = [completed(), download(png(40, 30))]
+
+    harness.poller(converted_bucket=bucket).poll(task.task_id)
+
+    assert deleted == []
+
+
 @pytest.mark.parametrize(
     ("output", "error"),
     [
@@ -446,6 +475,27 @@ def test_an_older_revision_that_is_being_saved_is_waited_for(
     harness.pass_time(331)
     harness.answers = [completed(), download(png(40, 30))]
     assert harness.poller().poll(task.task_id).status is Status.COMPLETED
+
+
+def test_an_output_is_locked_while_it_is_saved_and_no_longer(
+    harness: PipelineHarness, task: Task
+) -> None:
+    locks, other = harness.poller().locks, task.model_copy(update={"task_id": "0" * 32})
+
+    def acquire(seconds: int) -> None:
+        at = harness.now + timedelta(seconds=seconds)
+        locks.acquire(other, at, at)
+
+    def meanwhile(_request: httpx.Request) -> httpx.Response:
+        for seconds in (0, 330):
+            with pytest.raises(OutputBusy):
+                acquire(seconds)
+        return download(png(40, 30))
+
+    harness.answers = [completed(), meanwhile]
+    assert harness.poller().poll(task.task_id).status is Status.COMPLETED
+
+    acquire(0)
 
 
 def test_a_prediction_that_the_vendor_still_does_not_know_is_told(

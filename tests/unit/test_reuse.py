@@ -82,13 +82,18 @@ def first(reusing: Reusing) -> Task:
     return reusing.complete(upload)
 
 
-def test_an_equal_upload_gets_the_same_png_for_nothing(reusing: Reusing, first: Task) -> None:
+def test_an_equal_upload_gets_the_same_png_for_nothing(
+    reusing: Reusing, first: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[None] = []
+    monkeypatch.setattr("cutout.poll.count_reused", lambda: counted.append(None))
     second = reusing.upload("second.jpg", title="mine")
 
     assert reusing.submit(second).status is Status.PROCESSING
     copied = reusing.poll(second)
 
     assert (copied.status, copied.reused_from) == (Status.COMPLETED, first.task_id)
+    assert len(counted) == 1
     assert reusing.png("second.jpg.png") == PNG
     saved = reusing.harness.s3.head_object(Bucket="cutouts", Key="second.jpg.png")
     assert saved["Metadata"]["cutout-reused-from"] == first.task_id
@@ -179,6 +184,8 @@ def test_when_the_first_fails_the_second_pays(reusing: Reusing) -> None:
     waiting = reusing.poll(second)
     assert (waiting.status, waiting.reused_from) == (Status.QUEUED, None)
     assert waiting.due_at == reusing.harness.now
+    assert waiting.code == "waits_for_turn"
+    assert str(waiting.reason).endswith("which came before, has no PNG to be copied")
 
     assert reusing.send(second, "p2").prediction_id == "p2"
     assert reusing.complete(second, "p2").status is Status.COMPLETED

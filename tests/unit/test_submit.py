@@ -207,6 +207,16 @@ def test_a_request_that_the_vendor_refuses_fails_with_its_words(harness: Pipelin
     assert event["detail"]["code"] == "request_refused"
 
 
+def test_a_refusal_is_written_although_it_cannot_be_published(harness: PipelineHarness) -> None:
+    """Unwritten, it would be a submit that may have been accepted."""
+    upload = harness.upload(jpeg(40, 30))
+    harness.answers = [refused(400, "model not found")]
+
+    replace(harness.submitter(), closer=harness.closer("no-such-bus")).submit(upload)
+
+    assert (harness.task(upload).status, harness.task(upload).code) == ("failed", "request_refused")
+
+
 class TestSenderThatDied:
     """The function was killed between the write-ahead and the vendor's answer."""
 

@@ -143,12 +143,10 @@ class Poller:
     def _queue_again(self, task: Task) -> Task:
         logger.info("the equal upload has no PNG; this one is sent itself")
         reason = "the upload with the same content, which came before, has no PNG to be copied"
-        now = self.clock()
         return self.ledger.move(
             task,
             Status.QUEUED,
-            now,
-            due_at=now,
+            self.clock(),
             reused_from=None,
             code="waits_for_turn",
             reason=reason,

@@ -91,6 +91,17 @@ def test_the_checked_address_is_the_one_that_is_connected_to() -> None:
     assert resolver.asked == [("cdn.test", 443)]
 
 
+def test_a_proxy_of_the_environment_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would look the host up by itself, and connect to what was never checked."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    host = Host(found())
+
+    download(host)
+
+    assert host.requests[0].url.host == PUBLIC
+
+
 def test_a_port_of_its_own_is_kept() -> None:
     host, resolver = Host(found()), Resolver(PUBLIC)
     download(host, "https://cdn.test:8443/out.png", resolver)
