@@ -7,6 +7,7 @@ _NO_PROXY = (
 
 _LONG_AGO = "any time that is long ago, here in microseconds of 1970, is as good"
 _TYPE = "only the type checker reads it"
+_CAPPED = "so many digits are more than the cap"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
@@ -39,6 +40,10 @@ EQUIVALENT: dict[str, str] = {
     "wavespeed.client module: 1024 -> 1023": _TUNED,
     "wavespeed.client module: 1024 -> 1025 (2)": _TUNED,
     "wavespeed.client module: 1024 -> 1023 (2)": _TUNED,
+    "wavespeed.client _retry_after: 9 -> 10": _CAPPED,
+    "wavespeed.client _retry_after: 9 -> 8": _CAPPED,
+    "wavespeed.client _refuse: reply.code >= HTTPStatus.BAD_REQUEST -> "
+    "reply.code > HTTPStatus.BAD_REQUEST (2)": "a 400 was refused some lines before",
     "wavespeed.outputs Outputs.__init__: False -> True": _NO_PROXY,
     "wavespeed.outputs Outputs.__init__: httpx.Client(...) without trust_env": _NO_PROXY,
     "wavespeed.client WaveSpeed.__init__: httpx.Client(...) without verify": _SAME_TLS,

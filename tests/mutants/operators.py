@@ -97,15 +97,12 @@ class _Place:
         return value if self.index is None else value[self.index]
 
     def put(self, tree: ast.Module, changed: ast.AST) -> ast.Module:
-        """A copy of the tree with another node here."""
-        copied: dict[int, Any] = {}
-        result = copy.deepcopy(tree, copied)
-        owner = copied[id(self.owner)]
+        """Put another node here. The tree is not copied: a process makes one mutant and ends."""
         if self.index is None:
-            setattr(owner, self.field, changed)
+            setattr(self.owner, self.field, changed)
         else:
-            getattr(owner, self.field)[self.index] = changed
-        return ast.fix_missing_locations(result)
+            getattr(self.owner, self.field)[self.index] = changed
+        return ast.fix_missing_locations(tree)
 
 
 def _places(

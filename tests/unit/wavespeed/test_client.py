@@ -487,6 +487,29 @@ def test_an_answer_is_bounded_however_it_is_packed(
         client.submit(IMAGE, OPTIONS)
 
 
+def test_an_answer_may_be_as_large_as_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps(envelope(prediction())).encode()
+    monkeypatch.setattr("cutout.wavespeed.client.MAX_ANSWER_BYTES", len(body))
+
+    assert Vendor(httpx.Response(200, content=body)).client.result(ID).id == ID
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (httpx.ConnectError("hush"), r"could not connect to the vendor \(ConnectError\)"),
+        (httpx.ConnectTimeout("hush"), r"could not connect to the vendor \(ConnectTimeout\)"),
+        (httpx.ReadTimeout("hush"), r"timed out \(ReadTimeout\)"),
+        (httpx.ReadError("hush"), r"failed: the connection to the vendor broke \(ReadError\)"),
+    ],
+)
+def test_what_became_of_a_request_is_told(error: httpx.HTTPError, said: str) -> None:
+    with pytest.raises(VendorUnavailable, match=f"^the request {said}$"):
+        Vendor(error).client.result(ID)
+    with pytest.raises(CutoutError, match=f"^the submit {said}"):
+        Vendor(error).client.submit(IMAGE, OPTIONS)
+
+
 PASSING: list[Reply] = [
     *NEVER_SENT,
     *NO_ANSWER,
@@ -614,6 +637,26 @@ def test_a_request_whose_key_was_refused_is_sent_once_more_with_the_rotated_one(
     assert len(keys) == requests
 
 
+# ------------------------------------------------------------------ delete
+
+
+@pytest.mark.parametrize(("count", "deleted"), [(0, False), (1, True), (2, True)])
+def test_a_delete_says_whether_there_was_one(count: int, deleted: bool) -> None:
+    vendor = Vendor(answer(envelope({"deleted_count": count})))
+
+    assert vendor.client.delete(ID) is deleted
+
+    (request,) = vendor.requests
+    assert (request.method, request.url) == ("POST", f"{BASE}/api/v3/predictions/delete")
+    assert json.loads(request.content) == {"ids": [ID]}
+
+
+@pytest.mark.parametrize("data", [None, {}, {"deleted_count": -1}, {"deleted_count": "some"}])
+def test_a_delete_whose_answer_has_no_count_may_not_have_been_one(data: Any) -> None:
+    with pytest.raises(VendorUnavailable, match="does not say what it deleted"):
+        Vendor(answer(envelope(data))).client.delete(ID)
+
+
 # ------------------------------------------------------------------ the history
 
 
@@ -680,6 +723,16 @@ def test_a_vendor_that_only_knows_one_page_is_not_asked_for_ever() -> None:
 def test_what_may_not_be_the_whole_history_is_none(reply: httpx.Response) -> None:
     with pytest.raises(VendorUnavailable):
         history(reply)
+
+
+def test_the_history_tells_no_key() -> None:
+    vendor = Vendor(page(1, prediction(error="bad key wsk-1"), total=1))
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+
+    (found,) = vendor.client.history(MODEL, now, now)
+
+    assert "bad key" in str(found.error)
+    assert "wsk-1" not in str(found.error)
 
 
 def test_an_empty_history_may_come_as_null() -> None:
