@@ -11,6 +11,8 @@ _CAPPED = "so many digits are more than the cap"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
+    "store.table module: (str, Any) -> (Any,)": _TYPE,
+    "store.table module: (str, Any) -> (str,)": _TYPE,
     "store.ledger module: datetime.max.replace(...) without tzinfo": (
         "only its text is used, which comes after all others with and without a zone"
     ),

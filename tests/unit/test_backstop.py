@@ -82,6 +82,20 @@ def test_a_failure_is_counted(
     assert counted == [Status.FAILED]
 
 
+def test_what_has_moved_on_is_not_counted(
+    harness: PipelineHarness, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Status] = []
+    monkeypatch.setattr("cutout.close.count_task", counted.append)
+    before = harness.task(upload)
+    harness.ledger.move(before, Status.COMPLETED, harness.now)
+
+    with pytest.raises(StatusChanged):
+        harness.closer().close(before, Status.FAILED, "code", "reason")
+
+    assert counted == []
+
+
 def test_an_event_delivered_twice_publishes_once(harness: PipelineHarness, upload: Upload) -> None:
     name = harness.task(upload).execution_name
 

@@ -110,6 +110,26 @@ def test_keys_and_buckets_are_locked_by_themselves(locks: OutputLocks) -> None:
     locks.acquire(OLDER.model_copy(update={"output_bucket": "another"}), NOW, UNTIL)
 
 
+def test_a_lock_that_is_gone_when_it_is_looked_at_was_busy(
+    harness: PipelineHarness, locks: OutputLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks.acquire(OLDER, NOW, UNTIL)
+    monkeypatch.setattr(harness.table, "get", lambda _key: None)
+
+    with pytest.raises(OutputBusy):
+        locks.acquire(NEWER, NOW, UNTIL)
+
+
+def test_what_is_released_keeps_its_revision_alone(
+    harness: PipelineHarness, locks: OutputLocks
+) -> None:
+    locks.acquire(NEWER, NOW, UNTIL)
+    locks.release(NEWER)
+
+    item = harness.table.get("#output#images-out/a/cat.jpg.png") or {}
+    assert set(item) == {"task_id", "revision", "expires_at"}
+
+
 def test_a_lock_expires_with_the_task(harness: PipelineHarness, locks: OutputLocks) -> None:
     locks.acquire(NEWER, NOW, UNTIL)
 

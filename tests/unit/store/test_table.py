@@ -63,6 +63,30 @@ def test_an_update_whose_condition_fails_changes_nothing(harness: PipelineHarnes
     assert harness.table.get("t") == {"task_id": "t", "a": 1}
 
 
+def test_an_index_is_read_to_its_last_page(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (3, 1, 4, 2):
+        item = {"task_id": f"t{number}", "open_status": "queued", "due_at": f"{number}"}
+        harness.table.put_new(item)
+    harness.table.put_new({"task_id": "other", "open_status": "failed", "due_at": "1"})
+    query, pages = harness.dynamodb.query, list[None]()
+
+    def one_a_page(**asked: Any) -> Any:
+        pages.append(None)
+        return query(**asked, Limit=1)
+
+    monkeypatch.setattr(harness.dynamodb, "query", one_a_page)
+    key = ("open_status", "queued")
+    found = harness.table.query_until("by-status", key, ("due_at", "3"))
+
+    assert next(found)["task_id"] == "t1"
+    assert len(pages) == 1  # the next is read when it is needed
+    assert [item["task_id"] for item in found] == ["t2", "t3"]
+    assert harness.table.count("by-status", *key, most_pages=9) == 4
+    assert harness.table.count("by-status", *key, most_pages=3) == 3
+
+
 def test_trouble_of_the_service_is_told_as_such(harness: PipelineHarness) -> None:
     missing = Table(harness.dynamodb, "no-such-table")
 
