@@ -17,6 +17,8 @@ EQUIVALENT: dict[str, str] = {
         "only its text is used, which comes after all others with and without a zone"
     ),
     "store.ledger module: 8 -> 9": _TUNED,
+    "store.ledger Ledger.count: 100 -> 101": _TUNED,
+    "store.ledger Ledger.count: 100 -> 99": _TUNED,
     "store.governor Governor.slot: 0 -> 1": _LONG_AGO,
     "store.governor Governor.slot: 0 -> -1": _LONG_AGO,
     "store.governor Governor.slot: 0 -> 1 (2)": _LONG_AGO,

@@ -167,10 +167,12 @@ def test_only_tasks_to_look_at_are_in_the_status_index(
     harness: PipelineHarness, task: Task
 ) -> None:
     assert item(harness, task)["open_status"] == {"S": "queued"}
+    assert harness.ledger.count(Status.QUEUED) == 1
 
     harness.ledger.move(task, Status.REJECTED, NOW)
 
     assert "open_status" not in item(harness, task)
+    assert harness.ledger.count(Status.QUEUED) == 0
 
 
 def test_polls_are_counted_beside_other_writes(harness: PipelineHarness, task: Task) -> None:
