@@ -24,7 +24,7 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutants.operators import Mutant
 
-_PATIENCE = 5  # seconds, beside ten times what a test took: an endless loop is noticed
+_PATIENCE = 2  # seconds, beside ten times what a test took: an endless loop is noticed
 
 
 def told(number: int, count: int, name: str, *, caught: bool) -> str:

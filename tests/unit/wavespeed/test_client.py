@@ -647,7 +647,7 @@ def test_a_delete_says_whether_there_was_one(count: int, deleted: bool) -> None:
     assert vendor.client.delete(ID) is deleted
 
     (request,) = vendor.requests
-    assert (request.method, request.url) == ("POST", f"{BASE}/api/v3/predictions/delete")
+    assert (request.method, str(request.url)) == ("POST", f"{BASE}/api/v3/predictions/delete")
     assert json.loads(request.content) == {"ids": [ID]}
 
 
