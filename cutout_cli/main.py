@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cutout_cli import operations, options
+from cutout_cli import installation, operations, options
 from cutout_cli.errors import FAILED
 from cutout_cli.program import Program
 
@@ -214,6 +214,7 @@ def sample(folder: Path) -> Path:
 
 
 app.add_typer(operations.app)
+app.add_typer(installation.app)
 
 if __name__ == "__main__":
     app()

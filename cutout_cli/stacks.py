@@ -39,6 +39,12 @@ class Stack:
         pairs = self._described.get("Outputs", [])
         return {pair["OutputKey"]: pair["OutputValue"] for pair in pairs}
 
+    @property
+    def status(self) -> str:
+        """CloudFormation's, such as UPDATE_COMPLETE."""
+        status: str = self._described["StackStatus"]
+        return status
+
     @cached_property
     def resources(self) -> dict[str, tuple[str, str]]:
         """Type and physical id of each resource by its logical id."""

@@ -33,12 +33,16 @@ class Tasks:
         """One task. Raises `TaskNotFound`."""
         return self._ledger.get(task_id)
 
+    def revisions(self, key: str) -> list[Task]:
+        """The tasks of an object's revisions, newest first."""
+        return self._ledger.of_object(self._bucket, key)
+
     def of_key(self, key: str) -> list[Task]:
         """The tasks of an object's revisions, newest first.
 
         Raises `KeyNotFound`, which names the nearest keys of the bucket.
         """
-        tasks = self._ledger.of_object(self._bucket, key)
+        tasks = self.revisions(key)
         if not tasks:
             raise KeyNotFound(f"the ledger has no upload of {key!r}; {self._near(key)}")
         return tasks

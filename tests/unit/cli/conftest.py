@@ -36,11 +36,13 @@ class CloudFormation:
         self.outputs = outputs
         self.resources = resources
         self.parameters = dict(PARAMETERS)
+        self.status = "CREATE_COMPLETE"
 
     def describe_stacks(self, **_asked: str) -> dict[str, Any]:
         outputs = [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs.items()]
         pairs = [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()]
-        return {"Stacks": [{"Outputs": outputs, "Parameters": pairs}]}
+        told = {"Outputs": outputs, "Parameters": pairs, "StackStatus": self.status}
+        return {"Stacks": [told]}
 
     def get_paginator(self, operation: str) -> "CloudFormation":
         assert operation == "list_stack_resources"
