@@ -21,7 +21,7 @@ from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
 from cutout_local.stack import LocalStack, local_stack
-from cutout_local.wavespeed import Settings, Tier
+from cutout_local.wavespeed.settings import Settings, Tier
 
 LEAST_SHARE = 0.95
 

@@ -175,7 +175,8 @@ def api(
     ] = False,
 ) -> None:
     """Run only the WaveSpeed-compatible server until Ctrl-C."""
-    from cutout_local.wavespeed import Server, Settings
+    from cutout_local.wavespeed.server import Server
+    from cutout_local.wavespeed.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     key = {"api_key": api_key} if api_key else {}
@@ -191,8 +192,8 @@ def api(
 def taken_ports_explained() -> Iterator[None]:
     """Say how to choose another port."""
     from cutout_cli.errors import PortInUse
-    from cutout_local.aws import PortTaken
-    from cutout_local.wavespeed import CannotListen
+    from cutout_local.aws.errors import PortTaken
+    from cutout_local.wavespeed.errors import CannotListen
 
     try:
         yield

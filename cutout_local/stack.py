@@ -7,8 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutout_local.aws import LocalAws, NotBuilt, deploy, package
-from cutout_local.wavespeed import Server, Settings
+from cutout_local.aws.deploy import deploy, package
+from cutout_local.aws.errors import NotBuilt
+from cutout_local.aws.stack import LocalAws
+from cutout_local.wavespeed.server import Server
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import LoadEngine
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout_local.wavespeed import Fault
+from cutout_local.wavespeed.faults import Fault
 from tests.chaos.files import Expected
 from tests.chaos.plan import Plan, Planned
 from tests.chaos.stack import Png

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cutout_local.aws import LocalAws, Rule
+from cutout_local.aws.faults import Rule
+from cutout_local.aws.stack import LocalAws
 
 # Most rows are shorter than the five attempts of the functions' SDK, some are longer.
 AWS_RULES = (

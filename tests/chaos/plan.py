@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import TypeVar
 
-from cutout_local.wavespeed import Fault, FaultRule
+from cutout_local.wavespeed.faults import Fault, FaultRule
 from tests.chaos.aws_faults import APART, CALLS_PER_UPLOAD, SERVICES, Kill
 from tests.chaos.files import KINDS, PHOTO, Expected, Kind
 

@@ -19,9 +19,8 @@ from cutout.domain.uploads import Upload
 from cutout.store.governor import Governor
 from cutout.store.table import Table
 from cutout_local.stack import API_KEY_SECRET, LocalStack, local_stack
-from cutout_local.wavespeed import Settings
 from cutout_local.wavespeed.runner import CANARY
-from cutout_local.wavespeed.settings import MODELS
+from cutout_local.wavespeed.settings import MODELS, Settings
 from tests.chaos.files import MAX_MEGABYTES, MAX_MEGAPIXELS
 from tests.chaos.numbered_images import keep_colours, number_in
 from tests.chaos.plan import Plan

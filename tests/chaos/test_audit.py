@@ -9,7 +9,7 @@ import pytest
 
 from cutout.domain.tasks import Status, Task, new_task
 from cutout.domain.uploads import Upload
-from cutout_local.wavespeed import Fault
+from cutout_local.wavespeed.faults import Fault
 from tests.chaos.audit import (
     BILLED_TWICE,
     LEAKED,

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from cutout_local.wavespeed import Server, Settings
+from cutout_local.wavespeed.server import Server
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import LoadEngine
 from tests.support import engines
 

@@ -14,7 +14,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from cutout_local.wavespeed import Settings, create_app
+from cutout_local.wavespeed.app import create_app
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import Outcome
 from tests.contract.harness import KEY, MODEL, ServerHarness, serve
 from tests.support import engines

@@ -18,7 +18,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from cutout_local.wavespeed import CannotListen, CannotStart, NoRemover, Server, Settings
+from cutout_local.wavespeed.errors import CannotListen, CannotStart, NoRemover
+from cutout_local.wavespeed.server import Server
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import remover_engine
 from tests.contract.harness import KEY, MODEL, ServerHarness, serve
 from tests.support import engines

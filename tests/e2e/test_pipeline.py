@@ -105,7 +105,7 @@ def test_a_multipart_upload_is_one_task(stack: StackClient, tmp_path: Path) -> N
     [
         (b"%PDF-1.7 is not an image", "unsupported_format"),
         (b"", "unsupported_format"),
-        (photo(2000, 1001), "too_many_pixels"),
+        (encode(Image.new("RGB", (2000, 1001)), "PNG"), "too_many_pixels"),
     ],
 )
 def test_what_is_no_image_is_rejected_and_costs_nothing(

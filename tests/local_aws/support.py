@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import boto3
 
-from cutout_local.aws import LocalAws, deploy, package
+from cutout_local.aws.deploy import deploy, package
+from cutout_local.aws.stack import LocalAws
 from tests.support.waiting import wait_for
 
 APP = Path(__file__).parent / "app"

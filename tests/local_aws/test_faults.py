@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cutout_local.aws import Call, Rule
+from cutout_local.aws.faults import Call, Rule
 from tests.local_aws.support import Account
 from tests.support.waiting import wait_for
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import cutout_local.aws
-from cutout_local.aws import DeployFailed
+from cutout_local.aws.errors import DeployFailed
 from tests.local_aws.support import Account, account
 from tests.support.waiting import wait_for
 

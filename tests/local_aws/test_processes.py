@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutout_local.aws import LocalAws, PortTaken
+from cutout_local.aws.errors import PortTaken
+from cutout_local.aws.stack import LocalAws
 from tests.local_aws.support import Account, account
 from tests.support.waiting import wait_for
 

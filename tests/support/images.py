@@ -100,7 +100,7 @@ pi-heif has no encoder."""
 
 def avif(width: int = 8, height: int = 6) -> bytes:
     """An AVIF without transparency."""
-    return encode(noise(width, height), "AVIF")
+    return encode(noise(width, height), "AVIF", speed=10)
 
 
 def animated_png() -> bytes:

@@ -16,7 +16,8 @@ from cutout.domain.tasks import Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout.store.ledger import Ledger
 from cutout.store.table import Table
-from cutout_local.aws import LocalAws, deploy, package
+from cutout_local.aws.deploy import deploy, package
+from cutout_local.aws.stack import LocalAws
 from tests.support.waiting import wait_for
 
 HOUR = 3600

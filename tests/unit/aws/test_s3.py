@@ -1,6 +1,7 @@
 import contextlib
 import io
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -505,12 +506,10 @@ def test_a_bad_output_changes_nothing(
         assert saved(s3, task) == before
 
 
-OPAQUE = {PNG: images.png(alpha=False), LARGE_PNG: images.png(1800, 1800, alpha=False)}
-
-
+@cache
 def opaque(image: bytes) -> bytes:
     """An image without transparency that goes to S3 in as many requests."""
-    return OPAQUE[image]
+    return images.png(alpha=False) if image == PNG else images.png(1800, 1800, alpha=False)
 
 
 @pytest.mark.parametrize("call", ["HeadObject", "GetObjectTagging", "PutObject"])

@@ -14,8 +14,8 @@ import pytest
 from cutout.domain.errors import CutoutError
 from cutout_cli import state_file
 from cutout_cli.errors import StillRunning
-from cutout_local.aws import PortTaken
-from cutout_local.wavespeed import CannotListen
+from cutout_local.aws.errors import PortTaken
+from cutout_local.wavespeed.errors import CannotListen
 from tests.unit.cli.conftest import Cutout
 
 ENVIRONMENT = {"AWS_ENDPOINT_URL": "https://127.0.0.1:1", "INPUT_BUCKET": "in"}

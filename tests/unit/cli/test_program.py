@@ -11,8 +11,8 @@ from cutout.domain.errors import ServiceError
 from cutout_cli.errors import WaitedTooLong
 from cutout_cli.program import explanation
 from cutout_local.aws.errors import NotBuilt
-from cutout_local.wavespeed import Settings
 from cutout_local.wavespeed.errors import CannotListen, NoRemover
+from cutout_local.wavespeed.settings import Settings
 from tests.unit.cli.conftest import Cutout
 
 DENIED = ClientError(
@@ -132,7 +132,7 @@ def test_the_api_fetches_from_link_local_addresses_only_if_told(
         seen.append(settings.fetch_link_local)
         raise CannotListen("it was only asked for its settings")
 
-    monkeypatch.setattr("cutout_local.wavespeed.Server", server)
+    monkeypatch.setattr("cutout_local.wavespeed.server.Server", server)
     cutout("api")
     cutout("api", "--fetch-link-local")
 

@@ -213,7 +213,7 @@ def test_the_promise_is_kept_whatever_happens(machine: type[Promise]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 30,
+            max_examples=EXAMPLES or 20,
             stateful_step_count=40,
             derandomize=not EXAMPLES,
             database=None,

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from cutout_local.wavespeed import Settings, create_app
+from cutout_local.wavespeed.app import create_app
 from cutout_local.wavespeed.errors import TaskFailure, WorkerDied
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import Outcome
 
 KEY = "test-key"

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from cutout_local.wavespeed import Tier
+from cutout_local.wavespeed.settings import Tier
 from tests.unit.wavespeed_server.harness import IMAGE, Api, serve
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from cutout_local.wavespeed import Fault, FaultRule
 from cutout_local.wavespeed.errors import BadRequest
-from cutout_local.wavespeed.faults import Faults, parse_header
+from cutout_local.wavespeed.faults import Fault, FaultRule, Faults, parse_header
 from cutout_local.wavespeed.runner import CANARY
 from tests.unit.wavespeed_server.harness import IMAGE, PNG, Api
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cutout_local.wavespeed import Fault
+from cutout_local.wavespeed.faults import Fault
 from tests.unit.wavespeed_server.harness import SUBMIT, Api
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,9 @@ from datetime import datetime
 import httpx
 import pytest
 
-from cutout_local.wavespeed import Settings, create_app
+from cutout_local.wavespeed.app import create_app
 from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, WorkerDied
+from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import Outcome
 from tests.unit.wavespeed_server.harness import HOOK, IMAGE, KEY, PNG, SUBMIT, Api, Remover, serve
 
