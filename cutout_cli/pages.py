@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,7 +49,6 @@ class Runs:
 
     stack: Stack
     machine: str
-    pause: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def running(self) -> list[str]:
         """The names of the executions that run."""
@@ -75,7 +74,7 @@ class Runs:
             found = self._find(name)
             if found["status"] == "RUNNING":
                 yield from self._counted(name)
-                self.pause(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)
             elif found["status"] == "SUCCEEDED":
                 output = json.loads(found["output"])
                 yield output["counts"]
@@ -91,7 +90,7 @@ class Runs:
         while running := self.running():
             for name in running:
                 self._states.stop_execution(
-                    executionArn=self._arn(name), error="Stopped", cause="cutout backfill --stop"
+                    executionArn=self._arn(name), error="Stopped", cause="by cutout backfill --stop"
                 )
             stopped += running
         return list(dict.fromkeys(stopped))
@@ -104,7 +103,7 @@ class Runs:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
                     raise
-                self.pause(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)
         raise RunFailed(f"there is no execution {name}")
 
     def _counted(self, name: str) -> Iterator[Counts]:

@@ -30,7 +30,7 @@ def backfill() -> Backfill:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     answer = backfill().page(PageRequest.model_validate(event))
-    return answer.model_dump(exclude_none=True)
+    return answer.model_dump(mode="json", exclude_none=True)
 
 
 during_init(backfill)

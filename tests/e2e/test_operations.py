@@ -215,6 +215,46 @@ def test_a_backfill_goes_on_in_executions_of_its_own_and_is_stopped(
         list(runs.follow("endless-1"))
 
 
+def test_a_reconciliation_says_what_is_missing_left_and_not_fetched(
+    stack: StackClient, cutout: As
+) -> None:
+    whole, left, lost = (
+        stack.upload(photo(170 + n), f"all/{name}.jpg")
+        for n, name in enumerate(("whole", "left", "lost"))
+    )
+    assert {stack.ended(one).status for one in (whole, left, lost)} == {Status.COMPLETED}
+    late = stack.upload(photo(174), "all/late.jpg")
+    done = stack.ended(late)
+    stack.dynamodb.update_item(
+        TableName=stack.env["TASKS_TABLE"],
+        Key={"task_id": {"S": done.task_id}},
+        UpdateExpression="SET #s = :failed, open_status = :failed, due_at = created_at",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":failed": {"S": "failed"}},
+    )
+    stack.s3.delete_object(Bucket=stack.env["INPUT_BUCKET"], Key=left.key)
+    stack.s3.delete_object(Bucket=stack.env["OUTPUT_BUCKET"], Key=f"{lost.key}.png")
+    cutout("watch-bucket", stack.env["INPUT_BUCKET"], "--undo")
+    missing = stack.upload(photo(173), "all/missing.jpg")
+    cutout("watch-bucket", stack.env["INPUT_BUCKET"])
+
+    told = cutout("reconcile", "--prefix", "all/", "--page-size", "2", "--json", code=1)
+
+    assert {line["key"]: line["kind"] for line in lines(told)} == {
+        missing.key: "missing",
+        left.key: "output_left",
+        lost.key: "output_missing",
+        late.key: "not_fetched",
+    }
+    assert "4 uploads" in told.stderr
+    assert lines(cutout("backfill", "--prefix", "all/", "--yes", "--json"))[0]["sent"]
+    cutout("retry", late.key)
+    assert {stack.ended(one).status for one in (missing, late)} == {Status.COMPLETED}
+    assert len(stack.billed(late.key)) == 1
+    again = cutout("reconcile", "--json", code=1)
+    assert [line["kind"] for line in lines(again) if line["key"] == lost.key] == ["output_missing"]
+
+
 def told_to_queue(stack: StackClient) -> str:
     """A queue that gets what the stack's alarms tell."""
     statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}}

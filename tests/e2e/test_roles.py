@@ -1,5 +1,6 @@
 """IAM is enforced in the local stack: what a role lacks fails, what it need not have is found."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ NOT_CALLED = {
     "WaitLoop": set[str](),
     "BackfillFunction": TELLS_GONE_FROM_FORBIDDEN,
     "Backfill": set[str](),
+    "ReconcileFunction": TELLS_GONE_FROM_FORBIDDEN,
+    "Reconcile": set[str](),
 }
 Template = dict[str, Any]
 
@@ -153,6 +156,12 @@ def go_through_everything(stack: StackClient) -> None:
     stack.states.start_execution(stateMachineArn=stack.local.outputs["BackfillArn"], input="{}")
     for action in ("s3:GetObject", "sqs:SendMessage"):
         wait_for_call(stack, "BackfillFunction", action)
+    everything = {"cursors": [{"pages": pages} for pages in ("uploads", "outputs", "failed")]}
+    stack.states.start_execution(
+        stateMachineArn=stack.local.outputs["ReconcileArn"], input=json.dumps(everything)
+    )
+    for action in ("s3:GetObject", "secretsmanager:GetSecretValue"):
+        wait_for_call(stack, "ReconcileFunction", action)
     left = stack.s3.list_objects_v2(Bucket=stack.local.physical_name("ConvertedBucket"))
     assert left["KeyCount"] == 0
 

@@ -81,6 +81,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.count_wait("any")
     observability.count_woken("any", 1)
     observability.count_recovered(1)
+    observability.count_findings("any", 1)
     observability.count_stuck(1)
     observability.measure_open(Status.QUEUED, 1)
     observability.measure_oldest(1)
@@ -200,7 +201,8 @@ def test_an_alarm_tells_somebody_and_only_the_clocks_rings_without_data(name: st
 
 def test_every_function_of_its_own_is_watched_for_throttles() -> None:
     functions = {n for n, r in RESOURCES.items() if r["Type"] == "AWS::Serverless::Function"}
-    functions -= {"BackfillFunction"}  # nobody waits for it, and an alarm reads ten metrics at most
+    # Nobody waits for these, and an alarm reads ten metrics at most.
+    functions -= {"BackfillFunction", "ReconcileFunction"}
     watched = json.dumps(ALARMS["ThrottlesAlarm"])
 
     assert all(name in watched for name in functions)

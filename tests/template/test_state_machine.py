@@ -20,6 +20,7 @@ from cutout.domain.messages import (
     Execution,
     ExecutionEnded,
     PageRequest,
+    Pages,
     WaitLoopState,
 )
 from cutout.domain.schedule import next_wait
@@ -238,13 +239,23 @@ def test_the_machine_of_the_pages_asks_for_a_page_as_its_functions_read_it() -> 
     assert set(selected) == set(PageRequest.model_fields)
 
 
+def test_the_schedule_starts_the_machine_with_pages_that_there_are() -> None:
+    (target,) = resources("AWS::Events::Rule")["ReconcileRule"]["Targets"]
+    given = json.loads(target["Input"]["Fn::Sub"].replace("${InputPrefix}", "in/"))
+
+    cursors = [Cursor.model_validate(cursor) for cursor in given["cursors"]]
+    assert [cursor.pages for cursor in cursors] == [Pages.UPLOADS, Pages.FAILED, Pages.HISTORY]
+    assert cursors[0].prefix == "in/"
+
+
 def test_a_page_outlives_its_function_and_is_tried_again_for_passing_troubles_only() -> None:
     (retrier,) = page()["Retry"]
     ours = {name for name in retrier["ErrorEquals"] if "." not in name}
 
     functions = resources("AWS::Serverless::Function")
-    assert page()["TimeoutSeconds"] > functions["BackfillFunction"]["Timeout"]
-    assert ours == {"ServiceError"}
+    for function in ("BackfillFunction", "ReconcileFunction"):
+        assert page()["TimeoutSeconds"] > functions[function]["Timeout"]
+    assert ours == {"ServiceError", "VendorUnavailable", "RateLimited"}
     assert all(name.startswith(FROM_AWS) for name in set(retrier["ErrorEquals"]) - ours)
 
 

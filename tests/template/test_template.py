@@ -17,6 +17,7 @@ from cutout.settings import (
     ClockSettings,
     ConvertSettings,
     PollSettings,
+    ReconcileSettings,
     Settings,
     SubmitSettings,
     WebhookSettings,
@@ -33,6 +34,7 @@ FUNCTIONS = {
     "ClockFunction": ClockSettings,
     "ConvertFunction": ConvertSettings,
     "BackfillFunction": BackfillSettings,
+    "ReconcileFunction": ReconcileSettings,
 }
 
 
@@ -286,6 +288,8 @@ def test_a_role_that_reads_a_secret_or_a_bucket_may_use_its_key() -> None:
         users = {name for name, statements in roles.items() if f'"{action}"' in statements}
         if policy == "OutputKeyPolicy":
             users -= {"ConvertRole"}  # it saves copies of uploads, under their key
+        if policy == "InputKeyPolicy":
+            users -= {"ReconcileRole"}  # the same
         users -= {"BackfillRole"}  # it asks for no bytes, and S3 wants no key of who does not
         assert {name for name in roles if name in json.dumps(policies[policy]["Roles"])} == users
         (statement,) = policies[policy]["PolicyDocument"]["Statement"]

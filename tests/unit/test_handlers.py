@@ -16,12 +16,13 @@ from functions.backfill import app as backfill
 from functions.backstop import app as backstop
 from functions.clock import app as clock
 from functions.poll import app as poll
+from functions.reconcile import app as reconcile
 from functions.submit import app as submit
 from functions.webhook import app as webhook
 from tests.support.events import load
 from tests.support.harness import PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
-from tests.unit.test_settings import BACKFILL, BACKSTOP, CLOCK, POLL, SUBMIT, WEBHOOK
+from tests.unit.test_settings import BACKFILL, BACKSTOP, CLOCK, POLL, RECONCILE, SUBMIT, WEBHOOK
 
 CONTEXT: Any = SimpleNamespace(
     function_name="f",
@@ -53,6 +54,7 @@ def fresh() -> Iterator[None]:
         backstop.backstop,
         clock.waker,
         backfill.backfill,
+        reconcile.reconciler,
         clock.meter,
     ):
         made.cache_clear()
@@ -229,6 +231,21 @@ def test_the_backfill_handler_returns_what_the_machine_reads(
     json.dumps(first)
 
 
+def test_the_reconcile_handler_returns_what_the_machine_reads(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in RECONCILE.items():
+        monkeypatch.setenv(name, value)
+    harness.s3.put_object(Bucket="cutouts", Key="a.png", Body=b"png")
+    harness.s3.put_object(Bucket="cutouts", Key="b.png", Body=b"png")
+
+    first = reconcile.handler({"cursor": {"pages": "outputs"}, "page_size": 1}, CONTEXT)
+
+    assert first["counts"] == {"outputs": 1}
+    assert first["cursor"]["after_key"] == "a.png"
+    json.dumps(first)
+
+
 def test_a_poll_without_a_task_is_refused() -> None:
     with pytest.raises(ValidationError, match="task_id"):
         poll.handler({}, CONTEXT)
@@ -245,6 +262,7 @@ def test_a_poll_without_a_task_is_refused() -> None:
         (backstop.backstop, BACKSTOP),
         (clock.waker, CLOCK),
         (backfill.backfill, BACKFILL),
+        (reconcile.reconciler, RECONCILE),
     ],
 )
 def test_a_function_is_made_of_its_environment(

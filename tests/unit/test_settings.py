@@ -79,6 +79,11 @@ BACKFILL = {
     "OUTPUT_PREFIX": "",
     "OUTPUT_NAMING": "append",
 }
+RECONCILE = (
+    {name: value for name, value in BACKFILL.items() if name != "UPLOAD_QUEUE_URL"}
+    | COMMON
+    | {"MODEL_ID": SUBMIT["MODEL_ID"], "ALLOWED_MODELS": "", "KEY_IS_DEDICATED": "true"}
+)
 BACKSTOP = {"TASKS_TABLE": "tasks", "EVENT_BUS": "default"}
 
 

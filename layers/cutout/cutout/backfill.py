@@ -15,7 +15,7 @@ from cutout.domain import naming
 from cutout.domain.messages import PageAnswer, PageRequest
 from cutout.domain.uploads import ListedUpload
 from cutout.observability import logger
-from cutout.settings import BackfillSettings
+from cutout.settings import BucketSettings
 from cutout.store.ledger import Ledger
 
 _AT_ONCE = 10  # calls to S3, as many as a client has connections
@@ -25,7 +25,7 @@ _AT_ONCE = 10  # calls to S3, as many as a client has connections
 class Missing:
     """What of a page is in no ledger and in no output bucket."""
 
-    settings: BackfillSettings
+    settings: BucketSettings
     storage: Storage
     ledger: Ledger
 

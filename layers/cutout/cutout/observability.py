@@ -48,6 +48,12 @@ def count_reused() -> None:
         pass
 
 
+def count_findings(kind: str, findings: int) -> None:
+    """Count what a reconciliation found, as metric `Findings` by kind."""
+    with single_metric(name="Findings", unit=MetricUnit.Count, value=findings) as metric:
+        metric.add_dimension("kind", kind)
+
+
 def count_wait(code: str) -> None:
     """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
     with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:

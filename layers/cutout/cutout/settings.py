@@ -118,16 +118,29 @@ class ClockSettings(WaveSpeedSettings):
     low_balance: Decimal = Field(description="USD; 0: the vendor is not asked for the balance.")
 
 
-class BackfillSettings(Settings):
-    """The backfill function's environment."""
+class BucketSettings(Settings):
+    """Which buckets belong together, and how."""
 
     tasks_table: str
-    upload_queue_url: str
     input_bucket: str
     input_prefix: str
     output_bucket: str
     output_prefix: str
     output_naming: OutputNaming
+
+
+class BackfillSettings(BucketSettings):
+    """The backfill function's environment."""
+
+    upload_queue_url: str
+
+
+class ReconcileSettings(BucketSettings, WaveSpeedSettings):
+    """The reconcile function's environment."""
+
+    model_id: str
+    allowed_models: Annotated[frozenset[str], BeforeValidator(_listed)]
+    key_is_dedicated: bool
 
 
 class BackstopSettings(Settings):

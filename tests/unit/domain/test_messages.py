@@ -62,6 +62,7 @@ def test_a_message_that_is_neither_is_an_error_without_its_content(detail: dict[
         ("convert", ConvertRequest),
         ("backstop", ExecutionEnded),
         ("backfill", PageRequest),
+        ("reconcile", PageRequest),
     ],
 )
 def test_the_payload_of_a_function_is_one(function: str, model: type[BaseModel]) -> None:

@@ -53,6 +53,17 @@ class Listing:
         listed = [self._listed(v) for v in found.get("Versions", []) if v["IsLatest"]]
         return [one for one in listed if not _is_folder(one)], _after(cursor, found)
 
+    def outputs(self, bucket: str, cursor: Cursor, size: int) -> tuple[list[str], Cursor | None]:
+        """Some keys of the output bucket, and where to read on."""
+        more: Any = {"StartAfter": cursor.after_key} if cursor.after_key else {}
+        with _errors("list the outputs"):
+            found = self._client.list_objects_v2(
+                Bucket=bucket, Prefix=cursor.prefix, MaxKeys=size, **more
+            )
+        keys = [one["Key"] for one in found.get("Contents", [])]
+        following = cursor.model_copy(update={"after_key": keys[-1]}) if keys else None
+        return keys, following if found["IsTruncated"] else None
+
     def _listed(self, version: "ObjectVersionTypeDef") -> ListedUpload:
         upload = Upload(
             bucket=self._bucket,

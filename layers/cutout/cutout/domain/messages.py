@@ -9,6 +9,7 @@ The upload queue brings `ObjectCreated`, `TaskDue` and `RetryRequest`, Step Func
 import json
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -202,12 +203,22 @@ class Closed(BaseModel):
 # ------------------------------------------------------------------ the pages of a bucket
 
 
+class Pages(StrEnum):
+    """What is gone through: two buckets, the ledger's failed tasks, the vendor's history."""
+
+    UPLOADS = "uploads"
+    OUTPUTS = "outputs"
+    FAILED = "failed"
+    HISTORY = "history"
+
+
 class Cursor(BaseModel):
-    """Where to read on: after a key of a listing, or after a line of an inventory's file.
+    """Where to read on: after a key, a time of the history, or a line of an inventory's file.
 
     Several cursors read the files of one inventory side by side, each every `step`th.
     """
 
+    pages: Pages = Pages.UPLOADS
     prefix: str = ""
     after_key: str | None = None
     after_version: str | None = None
@@ -223,6 +234,7 @@ class PageRequest(BaseModel):
     cursor: Cursor
     page_size: int = Field(ge=1, le=1000)
     dry_run: bool = False
+    run: str = Field(default="", description="Names the lines in the log.")
 
 
 class PageAnswer(BaseModel):
@@ -230,6 +242,26 @@ class PageAnswer(BaseModel):
 
     counts: dict[str, int]
     cursor: Cursor | None = None
+
+
+class FindingKind(StrEnum):
+    """What bucket, ledger, outputs and vendor do not agree about."""
+
+    MISSING = "missing"
+    OUTPUT_MISSING = "output_missing"
+    OUTPUT_LEFT = "output_left"
+    NOT_FETCHED = "not_fetched"
+    UNCLAIMED = "unclaimed"
+
+
+class Finding(BaseModel):
+    """One of them, as it is logged; what is not known is null."""
+
+    kind: FindingKind
+    key: str | None = None
+    task_id: str | None = None
+    output_key: str | None = None
+    prediction_id: str | None = None
 
 
 # ------------------------------------------------------------------ the convert function

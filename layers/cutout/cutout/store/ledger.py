@@ -87,6 +87,18 @@ class Ledger:
         existing = self._table.existing(keys)
         return [one for one, key in zip(uploads, keys, strict=True) if key not in existing]
 
+    def of_uploads(self, uploads: Sequence[Upload]) -> list[Task]:
+        """The tasks that these uploads have, in no order; strongly consistent."""
+        claims = self._table.get_many(key for one in uploads if (key := _claimed_as(one)))
+        ids = [claim["claimed_by"] for claim in claims]
+        ids += [one.task_id for one in uploads if not _claimed_as(one)]
+        return [Task.model_validate(item) for item in self._table.get_many(ids)]
+
+    def unclaimed(self, predictions: Sequence[str]) -> list[str]:
+        """Those of the vendor's predictions that no task was told of."""
+        claimed = self._table.existing(map(_claim, predictions))
+        return [one for one in predictions if _claim(one) not in claimed]
+
     def get(self, task_id: str) -> Task:
         """Read a task, strongly consistent. Raises `TaskNotFound`."""
         task = self.find(task_id)

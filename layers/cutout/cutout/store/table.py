@@ -37,16 +37,22 @@ class Table:
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Which of these items are there; strongly consistent."""
+        found = self._batches(keys, {"ProjectionExpression": "task_id"})
+        return {item["task_id"] for item in found}
+
+    def get_many(self, keys: Iterable[str]) -> list[Item]:
+        """Those of these items that are there, in no order; strongly consistent."""
+        return list(self._batches(keys, {}))
+
+    def _batches(self, keys: Iterable[str], how: Item) -> Iterator[Item]:
         left = [_key(key) for key in dict.fromkeys(keys)]
-        found = set[str]()
         while left:
             batch, left = left[:_MOST_IN_A_BATCH], left[_MOST_IN_A_BATCH:]
-            asked: Any = {"Keys": batch, "ConsistentRead": True, "ProjectionExpression": "task_id"}
+            asked: Any = {"Keys": batch, "ConsistentRead": True, **how}
             with self._errors(f"{len(batch)} items"):
                 answer: Any = self._client.batch_get_item(RequestItems={self._name: asked})
-            found |= {item["task_id"]["S"] for item in answer["Responses"].get(self._name, [])}
+            yield from map(_plain, answer["Responses"].get(self._name, []))
             left += answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
-        return found
 
     def query(self, index: str, name: str, value: str) -> list[Item]:
         """The first page (up to 1 MB) of an index's items with one key, last range key first."""
