@@ -9,6 +9,7 @@ BENCHMARKS = {
     "schedule": "the poll schedule beside the fixed second of the vendor's SDKs",
     "poll_memory": "the poll function's memory while it saves a 100 MB PNG",
     "clock": "a hundred thousand tasks that wait: what they cost, and how they drain",
+    "backfill": "a hundred thousand objects, half of them in the ledger: finding the others",
     "governor": "a burst of uploads under a plan that the vendor enforces",
     "cold_start": "what functions do before their first invocation, beside the least possible",
     "requests": "the calls to AWS and the state transitions that an image takes",

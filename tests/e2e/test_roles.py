@@ -38,7 +38,7 @@ NOT_CALLED = {
     "WaitLoop": set[str](),
     "BackfillFunction": TELLS_GONE_FROM_FORBIDDEN,
     "Backfill": set[str](),
-    "ReconcileFunction": TELLS_GONE_FROM_FORBIDDEN,
+    "ReconcileFunction": set[str](),  # it lists the outputs
     "Reconcile": set[str](),
 }
 Template = dict[str, Any]
