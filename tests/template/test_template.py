@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,21 @@ def test_every_parameter_is_used_and_listed_for_the_console() -> None:
     assert sorted(listed) == sorted(template()["Parameters"])
     for name in listed:
         assert re.search(rf"(!Ref {name}\b|\$\{{{name}\}})", body), name
+
+
+def test_what_the_serverless_application_repository_shows_is_the_projects_own() -> None:
+    """https://docs.aws.amazon.com/serverlessrepo/latest/devguide/serverlessrepo-quick-start.html"""
+    shown = template()["Metadata"]["AWS::ServerlessRepo::Application"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert (shown["Name"], shown["SemanticVersion"]) == (project["name"], project["version"])
+    assert shown["SpdxLicenseId"] == project["license"]
+    assert shown["Author"] in (ROOT / "LICENSE").read_text()
+    for page in ("LicenseUrl", "ReadmeUrl"):  # files, which `sam package` uploads
+        assert 0 < (ROOT / shown[page]).stat().st_size < 512 * 1024
+    assert len(shown["Description"]) <= 256
+    assert len(shown["Labels"]) <= 10
+    assert all(re.fullmatch(r"[a-zA-Z0-9+_:/@-]{1,127}", label) for label in shown["Labels"])
 
 
 def built(name: str, folder: Path) -> Path:
