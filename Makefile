@@ -26,7 +26,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench schemas lock clean
+.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench schemas lock clean deploy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -97,6 +97,9 @@ format: $(INSTALLED) ## let ruff format and mend what it can
 
 build: $(INSTALLED) ## sam build for AWS, without Docker
 	$(SAM) build
+
+deploy: build ## ask what matters, deploy to AWS, wait until uploads are seen, look whether all is well
+	@$(BIN)/cutout deploy $(PARAMETERS:%=--parameter %) $(OPTIONS)
 
 build-local: $(LOCAL_BUILD) ## sam build for this machine (the other targets do it by themselves)
 

@@ -74,6 +74,20 @@ class StackNotFound(CommandError):
     """CloudFormation has no such stack, or it is no Cutout."""
 
 
+class NotACutout(StackNotFound):
+    """There is a stack of this name, and it is something else, or is not deployed yet."""
+
+
+class DeploymentFailed(CommandError):
+    """The SAM CLI could not deploy."""
+
+
+class UploadsNotSeen(CommandError):
+    """What is uploaded does not come to the ledger."""
+
+    exit_code = TIMED_OUT
+
+
 class KeyNotFound(CommandError):
     """The ledger has no task of an object."""
 

@@ -22,6 +22,11 @@ def _declared() -> Mapping[str, Any]:
     return parameters
 
 
+def defaults() -> dict[str, str]:
+    """The template's defaults by the names of the parameters."""
+    return {name: str(declared["Default"]) for name, declared in _declared().items()}
+
+
 def checked(arguments: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` arguments as a mapping. Raises `BadParameters`, which names every mistake."""
     if not arguments:

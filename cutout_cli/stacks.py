@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.wavespeed.client import WaveSpeed
 from cutout_cli import state_file
-from cutout_cli.errors import StackNotFound
+from cutout_cli.errors import NotACutout, StackNotFound
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Stack:
         """The template's outputs."""
         pairs = self._described.get("Outputs", [])
         return {pair["OutputKey"]: pair["OutputValue"] for pair in pairs}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Those of the stack, which CloudFormation gives to its resources."""
+        return {pair["Key"]: pair["Value"] for pair in self._described.get("Tags", [])}
 
     @property
     def status(self) -> str:
@@ -98,7 +103,7 @@ class Stack:
         described: dict[str, Any] = answer["Stacks"][0]
         outputs = {output["OutputKey"] for output in described.get("Outputs", [])}
         if not outputs >= {"InputBucket", "OutputBucket", "TasksTable", "UploadQueueUrl"}:
-            raise StackNotFound(f"the stack {self.name} is no Cutout, or is not deployed yet")
+            raise NotACutout(f"the stack {self.name} is no Cutout, or is not deployed yet")
         return described
 
 
