@@ -67,7 +67,7 @@ class Remover:
         return self.outcome
 
 
-class PipelineHarness:
+class Network:
     """What lies outside the server: images, and a receiver of webhooks."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Api:
     settings: Settings
     clock: Clock = field(default_factory=Clock)
     remover: Remover = field(default_factory=Remover)
-    harness: PipelineHarness = field(default_factory=PipelineHarness)
+    network: Network = field(default_factory=Network)
 
     async def submit(
         self,
@@ -165,12 +165,12 @@ async def serve(**settings: Any) -> AsyncIterator[Api]:
     """Run the application with these settings."""
     chosen = Settings(**{"api_key": KEY, "workers": 2} | settings)
     headers = {"authorization": f"Bearer {KEY}"}
-    clock, remover, harness = Clock(), Remover(), PipelineHarness()
-    network = httpx.MockTransport(harness)
-    app = create_app(chosen, remover, transport=network, resolve=resolve, clock=clock)
+    clock, remover, network = Clock(), Remover(), Network()
+    outside = httpx.MockTransport(network)
+    app = create_app(chosen, remover, transport=outside, resolve=resolve, clock=clock)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://server", headers=headers) as client,
     ):
-        yield Api(client, chosen, clock, remover, harness)
+        yield Api(client, chosen, clock, remover, network)

@@ -24,20 +24,20 @@ async def test_a_link_local_address_is_not_asked(api: Api, url: str) -> None:
     assert data["error"] == (
         "the image is not fetched: the host's address is link-local or of a metadata service"
     )
-    assert api.harness.asked == []
+    assert api.network.asked == []
 
 
 async def test_a_redirect_to_a_link_local_address_is_not_followed(api: Api) -> None:
-    api.harness.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": METADATA})
+    api.network.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": METADATA})
     assert (await api.run())["code"] == 1402
-    assert [request.url.host for request in api.harness.asked] == ["images.test"]
+    assert [request.url.host for request in api.network.asked] == ["images.test"]
 
 
 async def test_a_webhook_does_not_go_to_a_link_local_address() -> None:
     async with serve(webhook_backoff=0.001) as api:
         await api.run(webhook=METADATA)
-        assert [request.url.host for request in api.harness.asked] == ["images.test"]
-        assert api.harness.hooks == []
+        assert [request.url.host for request in api.network.asked] == ["images.test"]
+        assert api.network.hooks == []
 
 
 async def test_whoever_needs_link_local_addresses_can_allow_them() -> None:
@@ -56,14 +56,14 @@ async def test_this_machine_and_its_network_are_asked(api: Api, host: str) -> No
 )
 async def test_the_path_is_asked_for_as_it_is_written(api: Api, target: str) -> None:
     await api.run(f"https://images.test{target}")
-    (request,) = api.harness.asked
+    (request,) = api.network.asked
     assert request.extensions["target"].decode() == target.removesuffix("?")
 
 
 async def test_a_redirect_is_asked_for_at_its_own_path(api: Api) -> None:
-    api.harness.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": "/other.jpg"})
+    api.network.answers["/bucket/cat.jpg"] = httpx.Response(302, headers={"location": "/other.jpg"})
     assert (await api.run())["status"] == "completed"
-    first, second = api.harness.asked
+    first, second = api.network.asked
     assert first.extensions["target"].decode() == IMAGE.removeprefix("https://images.test")
     assert "target" not in second.extensions
     assert second.url.path == "/other.jpg"
@@ -71,5 +71,5 @@ async def test_a_redirect_is_asked_for_at_its_own_path(api: Api) -> None:
 
 async def test_a_path_that_is_not_ascii_is_encoded(api: Api) -> None:
     assert (await api.run("https://images.test/bücket/cat.jpg"))["status"] == "completed"
-    (request,) = api.harness.asked
+    (request,) = api.network.asked
     assert request.url.raw_path == b"/b%C3%BCcket/cat.jpg"

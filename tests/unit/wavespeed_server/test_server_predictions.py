@@ -47,7 +47,7 @@ async def test_a_task_goes_from_created_over_processing_to_completed(api: Api) -
 
 
 async def test_the_remover_gets_the_bytes_that_the_image_url_holds(api: Api) -> None:
-    api.harness.answers["/bucket/cat.jpg"] = httpx.Response(200, content=b"the cat")
+    api.network.answers["/bucket/cat.jpg"] = httpx.Response(200, content=b"the cat")
     await api.run()
     assert api.remover.sources == [b"the cat"]
 
@@ -246,7 +246,7 @@ async def test_an_image_that_cannot_be_fetched_is_a_failed_task_1402(
 ) -> None:
     async with serve(max_image_bytes=1_000) as api:
         if answer:
-            api.harness.answers[httpx.URL(url).path] = answer
+            api.network.answers[httpx.URL(url).path] = answer
         data = await api.run(f"{url}?X-Amz-Signature=secret")
         assert (data["status"], data["code"]) == ("failed", 1402)
         assert "secret" not in data["error"]
@@ -273,7 +273,7 @@ async def test_one_worker_takes_the_images_in_the_order_of_their_submits() -> No
         api.remover.hold()
         names = [f"{number}.jpg" for number in range(5)]
         for name in names:
-            api.harness.answers[f"/{name}"] = httpx.Response(200, content=name.encode())
+            api.network.answers[f"/{name}"] = httpx.Response(200, content=name.encode())
             await api.submit(f"https://images.test/{name}")
         api.remover.go_on.set()
         await api.run()

@@ -32,7 +32,7 @@ def signed_with(key: str, hook: httpx.Request) -> bool:
 
 async def test_a_completed_task_sends_its_bare_prediction_signed(api: Api) -> None:
     data = await api.run(webhook=f"{HOOK}?a=b%20c")
-    (hook,) = await api.harness.wait_for_hooks(1)
+    (hook,) = await api.network.wait_for_hooks(1)
     assert str(hook.url) == f"{HOOK}?a=b%20c"
     assert json.loads(hook.content) == data == await api.result(data["id"])
     key = await secret(api)
@@ -42,14 +42,14 @@ async def test_a_completed_task_sends_its_bare_prediction_signed(api: Api) -> No
 
 async def test_a_failed_task_sends_its_prediction_too(api: Api) -> None:
     await api.run(webhook=HOOK, fault="task-fails")
-    (hook,) = await api.harness.wait_for_hooks(1)
+    (hook,) = await api.network.wait_for_hooks(1)
     assert json.loads(hook.content)["status"] == "failed"
 
 
 async def test_a_receiver_that_fails_is_asked_again_with_the_same_message(api: Api) -> None:
-    api.harness.hook_statuses = [500, 302, 404]
+    api.network.hook_statuses = [500, 302, 404]
     await api.run(webhook=HOOK)
-    hooks = await api.harness.wait_for_hooks(4)
+    hooks = await api.network.wait_for_hooks(4)
     assert len({hook.headers["webhook-id"] for hook in hooks}) == 1
     assert len({hook.content for hook in hooks}) == 1
 
@@ -57,12 +57,12 @@ async def test_a_receiver_that_fails_is_asked_again_with_the_same_message(api: A
 async def test_after_three_retries_the_webhook_is_given_up(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
-    api.harness.hook_statuses = [500] * 9
+    api.network.hook_statuses = [500] * 9
     data = await api.run(webhook=HOOK)
     async with asyncio.timeout(5):
         while f"task {data['id']}: the webhook was not taken" not in caplog.text:
             await asyncio.sleep(0.001)
-    assert len(api.harness.hooks) == 4
+    assert len(api.network.hooks) == 4
 
 
 async def test_a_receiver_that_is_not_there_changes_nothing_for_the_task(
@@ -79,25 +79,25 @@ async def test_a_receiver_that_is_not_there_changes_nothing_for_the_task(
 async def test_a_lost_webhook_is_never_sent(api: Api) -> None:
     await api.run(webhook=HOOK, fault="webhook-lost")
     await api.run(webhook=f"{HOOK}/second")
-    (hook,) = await api.harness.wait_for_hooks(1)
+    (hook,) = await api.network.wait_for_hooks(1)
     assert hook.url.path.endswith("/second")
 
 
 async def test_a_webhook_that_is_sent_twice_is_the_same_message(api: Api) -> None:
     await api.run(webhook=HOOK, fault="webhook-twice")
-    first, second = await api.harness.wait_for_hooks(2)
+    first, second = await api.network.wait_for_hooks(2)
     assert first.content == second.content
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
 async def test_a_late_webhook_comes_after_its_seconds(api: Api) -> None:
     await api.run(webhook=HOOK, fault="webhook-late=0.01")
-    await api.harness.wait_for_hooks(1)
+    await api.network.wait_for_hooks(1)
 
 
 async def test_a_forged_webhook_comes_before_the_true_one(api: Api) -> None:
     data = await api.run(webhook=HOOK, fault="webhook-forged")
-    forged, true = await api.harness.wait_for_hooks(2)
+    forged, true = await api.network.wait_for_hooks(2)
     key = (await secret(api)).removeprefix("whsec_")
     assert json.loads(forged.content)["status"] == "failed"
     assert not signed_with(key, forged)
