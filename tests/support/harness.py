@@ -5,11 +5,11 @@ import hmac
 import io
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 
 from cutout.aws.convert_function import ConvertFunction
@@ -47,6 +47,7 @@ from cutout.webhook import SigningSecret, WebhookReceiver
 from tests.support.template import resources
 
 if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -276,34 +277,48 @@ class PipelineHarness(Pipeline):
     were sent to Step Functions, `sent` the ids and delays of messages about tasks that are due.
     """
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        """`client` makes the client of a service; other tests may have it too."""
+        self._undo = ExitStack()
         self.answers: list[Answer] = []
         self.requests: list[httpx.Request] = []
         self.woken: list[str] = []
-        states = session.client("stepfunctions")
-        self.sqs = session.client("sqs")
-        self.queue_url = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
+        states = client("stepfunctions")
+        self.sqs: SQSClient = client("sqs")
+        self.queue_url: str = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
         super().__init__(
-            s3=session.client("s3"),
-            dynamodb=session.client("dynamodb"),
+            s3=client("s3"),
+            dynamodb=client("dynamodb"),
             states=states,
-            events=session.client("events"),
+            events=client("events"),
             sqs=self.sqs,
             queue_url=self.queue_url,
             machine=_create_machine(states),
         )
         self.sent: list[tuple[str, int]] = []
-        self.sqs.meta.events.register(
-            "provide-client-params.sqs.SendMessageBatch", lambda params, **_: self._note(params)
+        self.on(
+            self.sqs,
+            "provide-client-params.sqs.SendMessageBatch",
+            lambda params, **_: self._note(params),
         )
         self._create_buckets()
         self.create_table()
         self.published_url = self._listen_to_bus()
         # moto's plain Step Functions take any token and tell nobody.
-        self.states.meta.events.register(
+        self.on(
+            self.states,
             "provide-client-params.sfn.SendTaskSuccess",
             lambda params, **_: self.woken.append(params["taskToken"]),
         )
+
+    def on(self, client: Any, event: str, handler: Callable[..., object]) -> None:
+        """Have a client's event handled, until this harness is closed."""
+        client.meta.events.register(event, handler)
+        self._undo.callback(client.meta.events.unregister, event, handler)
+
+    def close(self) -> None:
+        """Leave the clients as they were."""
+        self._undo.close()
 
     def _create_buckets(self) -> None:
         here: Any = {"LocationConstraint": self.s3.meta.region_name}

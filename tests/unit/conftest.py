@@ -1,4 +1,6 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
 
 import boto3
 import pytest
@@ -29,7 +31,18 @@ def aws(session: boto3.Session) -> Iterator[boto3.Session]:
         yield session
 
 
+@pytest.fixture(scope="session")
+def clients(session: boto3.Session) -> Callable[[str], Any]:
+    """Each service's client, made once: to make one takes longer than most tests."""
+    return cache(session.client)
+
+
 @pytest.fixture
-def harness(aws: boto3.Session) -> PipelineHarness:
+def harness(
+    aws: boto3.Session,
+    clients: Callable[[str], Any],
+) -> Iterator[PipelineHarness]:
     """The pipeline around an AWS in memory and a vendor that says what the test wants."""
-    return PipelineHarness(aws)
+    harness = PipelineHarness(clients)
+    yield harness
+    harness.close()

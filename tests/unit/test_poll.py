@@ -232,7 +232,7 @@ def test_a_paid_image_is_saved_although_the_bucket_refuses_its_tags(
                 {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": denied}, "Put"
             )
 
-    harness.s3.meta.events.register("provide-client-params.s3.PutObject", refuse_tags)
+    harness.on(harness.s3, "provide-client-params.s3.PutObject", refuse_tags)
     image = png(40, 30)
     harness.answers = [completed(), download(image), download(image)]
 
@@ -362,8 +362,10 @@ def test_only_a_copy_that_was_made_is_deleted(
     harness: PipelineHarness, task: Task, *, converted: bool, bucket: str
 ) -> None:
     deleted: list[Any] = []
-    harness.s3.meta.events.register(
-        "provide-client-params.s3.DeleteObject", lambda params, **_: deleted.append(params)
+    harness.on(
+        harness.s3,
+        "provide-client-params.s3.DeleteObject",
+        lambda params, **_: deleted.append(params),
     )
     harness.ledger.update(task, converted=converted)
     harness.answers = [completed(), download(png(40, 30))]

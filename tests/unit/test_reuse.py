@@ -163,7 +163,7 @@ def test_of_two_at_once_one_pays(reusing: Reusing) -> None:
             harness.dynamodb.meta.events.unregister(EVENT, meanwhile)
             harness.submitter(**reusing.settings).submit(second)
 
-    harness.dynamodb.meta.events.register(EVENT, meanwhile)
+    harness.on(harness.dynamodb, EVENT, meanwhile)
     reusing.submit(first, accepted("p2"))
 
     assert harness.task(second).prediction_id == "p2"

@@ -475,7 +475,8 @@ def test_between_the_answer_and_its_place_in_the_ledger_nothing_can_fail(
     harness: PipelineHarness, upload: Upload, end: httpx.Response | httpx.HTTPError
 ) -> None:
     calls: list[Any] = []
-    harness.dynamodb.meta.events.register(
+    harness.on(
+        harness.dynamodb,
         "provide-client-params.dynamodb",
         lambda params, model, **_: calls.append((model.name, params.get("Key"))),
     )

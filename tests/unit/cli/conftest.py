@@ -160,8 +160,8 @@ def fates(harness: PipelineHarness) -> Fates:
             etag = parsed["ETag"].strip('"')
             fates.arrived(Upload(**asked, version_id=parsed["VersionId"], etag=etag, size=9))
 
-    harness.s3.meta.events.register("before-parameter-build.s3.PutObject", uploaded)
-    harness.s3.meta.events.register("after-call.s3.PutObject", done)
+    harness.on(harness.s3, "before-parameter-build.s3.PutObject", uploaded)
+    harness.on(harness.s3, "after-call.s3.PutObject", done)
     return fates
 
 

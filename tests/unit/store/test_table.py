@@ -22,8 +22,10 @@ def test_what_is_not_there_is_none(harness: PipelineHarness) -> None:
 
 def test_a_read_sees_what_was_written_before(harness: PipelineHarness) -> None:
     asked: list[dict[str, Any]] = []
-    harness.dynamodb.meta.events.register(
-        "provide-client-params.dynamodb.GetItem", lambda params, **_: asked.append(params)
+    harness.on(
+        harness.dynamodb,
+        "provide-client-params.dynamodb.GetItem",
+        lambda params, **_: asked.append(params),
     )
 
     harness.table.get("nothing")
