@@ -48,6 +48,14 @@ EQUIVALENT: dict[str, str] = {
     "wavespeed.client _retry_after: 9 -> 8": _CAPPED,
     "wavespeed.client _refuse: reply.code >= HTTPStatus.BAD_REQUEST -> "
     "reply.code > HTTPStatus.BAD_REQUEST (2)": "a 400 was refused some lines before",
+    "wavespeed.outputs module: ([str, int], str) -> (str,)": _TYPE,
+    "wavespeed.outputs module: ([str, int], str) -> ([str, int],)": _TYPE,
+    "wavespeed.outputs _PublicHosts.handle_request: httpx.Request(...) without stream": (
+        "a download has no body"
+    ),
+    "wavespeed.outputs _decoded: if _BLANK.search(text, start): -> if True:": (
+        "without blanks it only costs a copy"
+    ),
     "wavespeed.outputs Outputs.__init__: False -> True": _NO_PROXY,
     "wavespeed.outputs Outputs.__init__: httpx.Client(...) without trust_env": _NO_PROXY,
     "wavespeed.client WaveSpeed.__init__: httpx.Client(...) without verify": _SAME_TLS,

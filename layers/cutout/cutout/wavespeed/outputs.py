@@ -116,7 +116,7 @@ class Outputs:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+    except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise BadOutput(f"the output's URL is invalid ({type(error).__name__})") from error
     except httpx.HTTPError as error:
         raise OutputUnavailable(
@@ -160,7 +160,7 @@ def _is_public(address: str) -> bool:
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that is reached through an IPv6 one, if any."""
     if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        return ipaddress.IPv4Address(ip.packed[-4:])
     return ip.ipv4_mapped or ip.sixtofour
 
 
