@@ -162,6 +162,7 @@ SUBMIT_ERRORS: list[tuple[Reply, type[CutoutError]]] = [
     (answer({"error": "webhook callback does not support base64 output"}, 400), RequestRefused),
     *((html(status), AnswerLost) for status in (500, 502, 503, 504)),
     (refusal(500, "internal error"), AnswerLost),
+    (refusal(500, CREDITS), AnswerLost),
     (answer(envelope(None, 500, "internal error")), AnswerLost),
     *((refusal(status), AnswerLost) for status in (405, 408, 409, 410, 425, 451, 499)),
     (answer(envelope(None, 409, "conflict")), AnswerLost),
@@ -216,6 +217,12 @@ def test_errors_of_a_submit_tell_neither_the_key_nor_the_url(
 def test_a_refusal_tells_the_vendors_reason(reply: Reply, said: str) -> None:
     with pytest.raises(RequestRefused, match=said):
         Vendor(reply).client.submit(IMAGE, OPTIONS)
+
+
+def test_an_answer_that_leaves_all_open_is_told_by_its_status() -> None:
+    said = r"^the submit was answered with 502; whether it was accepted is unknown$"
+    with pytest.raises(AnswerLost, match=said):
+        Vendor(html(502)).client.submit(IMAGE, OPTIONS)
 
 
 def test_a_redirect_is_named_and_the_key_stays_here() -> None:
