@@ -64,6 +64,7 @@ class Mutant:
     path: Path
     qualname: str  # empty: of the module
     lines: range
+    comes_by: frozenset[int]  # lines where it takes effect; empty: anywhere
     make: Callable[[], ast.Module] = field(repr=False, compare=False)
 
 
@@ -79,8 +80,34 @@ def mutants(path: Path, title: str) -> list[Mutant]:
             seen[name] += 1
             name += f" ({seen[name]})" if seen[name] > 1 else ""
             lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-            found.append(Mutant(name, path, qualname, lines, partial(place.put, tree, changed)))
+            comes_by = frozenset(lines) if qualname else _uses(tree, lines)
+            make = partial(place.put, tree, changed)
+            found.append(Mutant(name, path, qualname, lines, comes_by, make))
     return found
+
+
+def _uses(tree: ast.Module, lines: range) -> frozenset[int]:
+    """Where functions use the constant that is assigned here; none if the module itself does."""
+    assigned = {
+        name.id
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and statement.lineno <= lines.start
+        if lines.start <= (statement.end_lineno or 0)
+        for target in statement.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
+    used: set[int] = set()
+    for statement in tree.body:
+        uses = {
+            node.lineno
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and node.id in assigned and isinstance(node.ctx, ast.Load)
+        }
+        if uses and not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            return frozenset()
+        used |= uses
+    return frozenset(used)
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,12 @@ class _Tests:
     def of(self, mutant: Mutant) -> list[pytest.Item]:
         """Those that come by a mutant, the quickest first.
 
-        All, for a module's own lines and for a function whose first answer is kept.
+        All, where that is not known, and for a function whose first answer is kept.
         """
         by_line = self._by_line[str(mutant.path)]
-        if mutant.qualname and not _is_cached(getattr(module_of(mutant.path), mutant.qualname, 0)):
-            named = {name for line in mutant.lines for name in by_line.get(line, [])}
+        is_kept = _is_cached(getattr(module_of(mutant.path), mutant.qualname, None))
+        if mutant.comes_by and not is_kept:
+            named = {name for line in mutant.comes_by for name in by_line.get(line, [])}
         else:
             named = {name for names in by_line.values() for name in names}
         found = [item for item in self.items if item.nodeid in named]
