@@ -81,7 +81,7 @@ def up(
     parameter: options.Parameters = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps buckets, tables and queues for next time."),
+        typer.Option(help="Folder that keeps everything for next time, tasks that run too."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the servers' logs too.")] = False,
 ) -> None:

@@ -70,7 +70,7 @@ def local_stack(
     """Run the stack for as long as the block lasts; port 0 takes any that is free.
 
     `parameters` are the template's; `load_engine` takes the place of the remover; `data` is a
-    folder that keeps the account's data for the next stack on the same port; `build` is what
+    folder that keeps the data of both for the next stack on the same ports; `build` is what
     `sam build` made; `wait_scale` and `schedule_scale` are those of `LocalAws`.
 
     Raises `LocalAwsError` or `ServerError` if it cannot start.
@@ -79,9 +79,8 @@ def local_stack(
         _check_build()
     with ExitStack() as stack:
         folder = data or Path(stack.enter_context(_private_folder()))
-        folder.mkdir(parents=True, exist_ok=True)
         aws = LocalAws(
-            folder,
+            _made(folder),
             port=aws_port,
             keep=data is not None,
             wait_scale=wait_scale,
@@ -90,10 +89,16 @@ def local_stack(
         # The template takes a second to read, as long as the servers take to start.
         packaged = stack.enter_context(ThreadPoolExecutor(1)).submit(package, build)
         settings = (settings or Settings()).model_copy(update={"ca_file": str(aws.certificate.ca)})
-        wavespeed = stack.enter_context(
-            Server(settings, port=wavespeed_port, remover=remover, load_engine=load_engine)
+        wavespeed = Server(
+            settings,
+            port=wavespeed_port,
+            remover=remover,
+            load_engine=load_engine,
+            folder=_made(folder / "wavespeed"),
         )
-        stack.enter_context(aws)
+        # The remover loads while AWS starts; but kept tasks begin at once, with images from AWS.
+        for server in (wavespeed, aws) if data is None else (aws, wavespeed):
+            stack.enter_context(server)
         _put_secret(aws, settings.api_key)
         local = {
             "WaveSpeedBaseUrl": wavespeed.base_url,
@@ -116,6 +121,11 @@ def _check_build() -> None:
     newer = [file for file in sources if file.is_file() and file.stat().st_mtime > built]
     if newer:
         raise NotBuilt(f"{newer[0]} is newer than what was built; build with: make build-local")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:

@@ -50,16 +50,18 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     resolve: Resolve = resolve,
     clock: Clock = utc_now,
+    folder: Path | None = None,
 ) -> Api:
     """The application. `cut_out` does the work; `transport` fetches images and sends
     webhooks, by default over the network; `resolve` tells hosts' addresses. State lives in memory
-    and a temporary folder, from the start of the lifespan to its end.
+    and `folder`, whose tasks the next application knows again; a temporary one if left out.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="cutout-wavespeed-") as folder:
-            backend = Backend(settings, cut_out, Path(folder), clock, transport, resolve)
+        with tempfile.TemporaryDirectory(prefix="cutout-wavespeed-") as temporary:
+            kept = folder or Path(temporary)
+            backend = Backend(settings, cut_out, kept, clock, transport, resolve)
             app.state.backend = backend
             yield
             await backend.close()

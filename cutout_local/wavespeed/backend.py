@@ -7,6 +7,7 @@ import httpx
 
 from cutout.wavespeed.contract import PredictionStatus, SubmitRequest
 from cutout_local.wavespeed.account import Account
+from cutout_local.wavespeed.books import Books
 from cutout_local.wavespeed.contract import MODEL_NOT_FOUND
 from cutout_local.wavespeed.errors import BadRequest, NotFound
 from cutout_local.wavespeed.faults import Fault, Faults, RequestedFaults
@@ -21,7 +22,10 @@ from cutout_local.wavespeed.webhooks import Webhooks
 
 
 class Backend:
-    """Everything behind the routes. Made inside the event loop that serves."""
+    """Everything behind the routes. Made inside the event loop that serves.
+
+    The tasks in the folder's books are known, and those that had not ended are worked on again.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,9 @@ class Backend:
         self._webhooks = Webhooks(self._client, self.faults, settings)
         self._deliveries = Background()
         self._runner = Runner(fetcher, cut_out, self.faults, settings.workers, self._on_end)
+        self._books = Books(folder)
+        for task in self._books.read():
+            self._know_again(task)
 
     def model(self, model_id: str) -> Model:
         """A model of the catalogue. Raises `BadRequest`."""
@@ -86,9 +93,25 @@ class Backend:
             webhook=webhook,
             asked=asked,
         )
-        self.tasks.add(task)
+        self._add(task)
+        self._books.write(task)
         self._runner.start(task)
         return task
+
+    def _add(self, task: Task) -> None:
+        if gone := self.tasks.add(task):
+            self._books.drop(gone)
+
+    def _know_again(self, task: Task) -> None:
+        self._add(task)
+        if not task.refunded:
+            self.account.balance -= task.price
+        if not task.status.ended:
+            self._runner.start(task)
+            return
+        task.ended.set()
+        if task.output.exists():
+            self._storage.keep(task.output, task.created_at)
 
     def output(self, task_id: str) -> Task:
         """A task whose output can be downloaded. Raises `NotFound`."""
@@ -102,6 +125,7 @@ class Backend:
         gone = self.tasks.delete(ids)
         for task in gone:
             self._storage.drop(task.output)
+            self._books.write(task)
         return len(gone)
 
     def _on_end(self, task: Task) -> None:
@@ -110,6 +134,7 @@ class Backend:
         else:
             self.account.refund(task.price)
             task.refunded = True
+        self._books.write(task)
         self._deliveries.spawn(self._webhooks.send(task))
 
     async def stop(self) -> None:

@@ -6,6 +6,7 @@ import socket
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,7 @@ class Server:
         httpx.get(server.base_url + "/api/v3/balance", headers={"Authorization": "Bearer key"})
 
     `remover` is the name of an engine of `cutout_local.remover`; `load_engine` replaces it.
+    `folder` keeps tasks and outputs for the next server; without it they end with the server.
     The workers are processes that import the caller's main module anew, so a script needs its
     `if __name__ == "__main__"`.
 
@@ -43,8 +45,10 @@ class Server:
         *,
         remover: str = "u2netp",
         load_engine: LoadEngine | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.settings = settings
+        self._folder = folder
         self._host = host
         self._port = port
         self._load = load_engine or partial(remover_engine, remover, settings.max_image_pixels)
@@ -61,7 +65,7 @@ class Server:
         # httpx logs whole URLs at INFO, and those of images are often presigned.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._pool = WorkerPool(self._load, self.settings.workers)
-        self._uvicorn = _Uvicorn(create_app(self.settings, self._pool.cut_out))
+        self._uvicorn = _Uvicorn(create_app(self.settings, self._pool.cut_out, folder=self._folder))
         self._thread = threading.Thread(
             target=self._uvicorn.run_and_report, args=(listener,), name="wavespeed-server"
         )

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from cutout.wavespeed.contract import (
     History,
@@ -36,6 +39,8 @@ class Task:
 
     The history has it from `listed_at` on.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(arbitrary_types_allowed=True)  # `ended`
 
     id: str
     model: str
@@ -105,12 +110,13 @@ class Tasks:
         self._limit = limit
         self._tasks: dict[str, Task] = {}
 
-    def add(self, task: Task) -> None:
-        """Take a new task in."""
+    def add(self, task: Task) -> Task | None:
+        """Take a task in; return the one that goes for it, if one does."""
         self._tasks[task.id] = task
         oldest = next((task for task in self._tasks.values() if task.status.ended), None)
-        if oldest and len(self._tasks) > self._limit:
-            del self._tasks[oldest.id]
+        if oldest is None or len(self._tasks) <= self._limit:
+            return None
+        return self._tasks.pop(oldest.id)
 
     def find(self, task_id: str) -> Task:
         """A task that can still be asked for. Raises `PredictionNotFound`."""

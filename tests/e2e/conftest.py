@@ -1,6 +1,11 @@
 """One local stack for all end-to-end tests of a worker."""
 
 import io
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +23,7 @@ from tests.chaos.numbered_images import keep_colours
 from tests.support.stack_client import StackClient
 
 HIDDEN = 5  # seconds
+CUTOUT = Path(sys.executable).with_name("cutout")
 
 
 @contextmanager
@@ -81,3 +87,34 @@ def photo(
     file = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, format)
     return file.getvalue()
+
+
+@pytest.fixture
+def ports() -> tuple[str, str]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        return str(one.getsockname()[1]), str(two.getsockname()[1])
+
+
+class Up:
+    """A `cutout up` in a terminal of its own."""
+
+    def __init__(self, cwd: Path, ports: tuple[str, str], *options: str | Path) -> None:
+        self.log = cwd / "up.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [CUTOUT, "up", "--aws-port", ports[0], "--wavespeed-port", ports[1], *options],
+                cwd=cwd,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"CUTOUT_STATE": str(cwd / "state")},
+            )
+
+    def is_up(self) -> bool:
+        return "Ctrl-C ends it" in self.log.read_text() or self.process.poll() is not None
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)

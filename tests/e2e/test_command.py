@@ -2,20 +2,15 @@
 
 import os
 import shlex
-import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.e2e.conftest import photo
+from tests.e2e.conftest import CUTOUT, Up, photo
 from tests.support.waiting import wait_for
-
-CUTOUT = Path(sys.executable).with_name("cutout")
 
 
 def cutout(
@@ -80,37 +75,6 @@ def test_an_engine_that_cannot_run_is_named(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == "cutout: there is no remover 'magic'; known are: rembg, u2netp\n"
-
-
-@pytest.fixture
-def ports() -> tuple[str, str]:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        return str(one.getsockname()[1]), str(two.getsockname()[1])
-
-
-class Up:
-    """A `cutout up` in a terminal of its own."""
-
-    def __init__(self, cwd: Path, ports: tuple[str, str]) -> None:
-        self.log = cwd / "up.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [CUTOUT, "up", "--aws-port", ports[0], "--wavespeed-port", ports[1]],
-                cwd=cwd,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"CUTOUT_STATE": str(cwd / "state")},
-            )
-
-    def is_up(self) -> bool:
-        return "Ctrl-C ends it" in self.log.read_text() or self.process.poll() is not None
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
 
 
 @pytest.fixture

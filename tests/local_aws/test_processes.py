@@ -145,13 +145,16 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
         outputs, port = first.outputs, first.aws.port
         execution = first.start(outputs["Machine"], {"x": 1})
         first.ended(execution)
-    with LocalAws(tmp_path, port=port, keep=True) as aws:
+        wait = {"Type": "Wait", "Seconds": 300, "End": True}
+        waiting = first.start(first.machine({"Wait": wait}))
+    with LocalAws(tmp_path, port=port, keep=True, wait_scale=0) as aws:
         second = Account(aws, outputs)
         assert second.get(key) == b"second"
         assert second.get(key, VersionId=version) == b"first"
         assert second.item(key) == {"id": {"S": key}}
         assert second.invoke(say="again") == (None, {"said": "again"})
         assert second.ended(execution)["status"] == "SUCCEEDED"
+        assert second.ended(waiting)["status"] == "SUCCEEDED"  # it ran when the first one stopped
         second.put("up/after")
         assert second.received("Uploads")
         sent = second.send("Queue", {"do": "keep"})

@@ -161,13 +161,15 @@ async def resolve(host: str) -> list[str]:
 
 
 @asynccontextmanager
-async def serve(**settings: Any) -> AsyncIterator[Api]:
+async def serve(folder: Path | None = None, **settings: Any) -> AsyncIterator[Api]:
     """Run the application with these settings."""
     chosen = Settings(**{"api_key": KEY, "workers": 2} | settings)
     headers = {"authorization": f"Bearer {KEY}"}
     clock, remover, network = Clock(), Remover(), Network()
     outside = httpx.MockTransport(network)
-    app = create_app(chosen, remover, transport=outside, resolve=resolve, clock=clock)
+    app = create_app(
+        chosen, remover, transport=outside, resolve=resolve, clock=clock, folder=folder
+    )
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
