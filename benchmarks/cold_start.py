@@ -53,7 +53,7 @@ CLIENTS = {
     "clock": ("dynamodb", "sqs", "stepfunctions", "events"),
     "convert": ("s3",),
 }
-CALLS_THE_VENDOR = {"submit", "poll", "webhook"}
+CALLS_THE_VENDOR = {"submit", "poll", "webhook", "clock"}
 DECODERS = "import pi_heif\nfrom PIL import Image\n"
 
 
