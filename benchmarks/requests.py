@@ -2,7 +2,8 @@
 
     python -m benchmarks.requests
 
-Without the webhook and with it, on stacks with nothing else to do. What Lambda calls for its own
+Without the webhook and with it, with one attempt more, and of uploads that are converted, on stacks
+with nothing else to do. What Lambda calls for its own
 part, such as receiving messages, is not counted here. Step Functions bills a transition for each
 state that is entered; the histories of the executions tell of them.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html
@@ -16,7 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
+from cutout.domain.uploads import Upload
 from cutout_cli.costs import STATE_TRANSITIONS
 from cutout_local.stack import local_stack
 from tests.chaos.numbered_images import keep_colours
@@ -24,7 +27,7 @@ from tests.support.stack_client import StackClient
 
 UPLOADS = 20
 SLOW = "7.jpg"  # two of them, that more than one poll is seen
-CALLERS = ("SubmitFunction", "PollFunction", "WaitLoop")
+CALLERS = ("SubmitFunction", "PollFunction", "WaitLoop", "BackstopFunction", "ConvertFunction")
 LIMIT = 40  # calls an image
 
 
@@ -36,25 +39,31 @@ class Counted(NamedTuple):
     transitions: list[int]
 
 
-def photo(number: int) -> bytes:
+def photo(number: int, media: str) -> bytes:
     """A bright square on a dark ground; each number has its own."""
     pixels = np.full((200, 300, 3), number, np.uint8)
     pixels[50:150, 100:200] = 220
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG")
+    Image.fromarray(pixels).save(file, media)
     return file.getvalue()
 
 
-def count(webhook: str) -> Counted:
-    """Send the photos through a stack of their own."""
+def count(webhook: str = "off", *, media: str = "JPEG", retried: bool = False) -> Counted:
+    """Send the photos through a stack of their own, and once more those that failed."""
     parameters = {"ImagesPerMinute": "0", "Webhook": webhook}
     # An engine that is quick, so that a busy machine makes few polls more.
     with local_stack(parameters=parameters, load_engine=keep_colours) as stack:
         client = StackClient(stack)
         stack.wavespeed.wait_for_remover()
         client.ask_for_fault("task-slow", SLOW, seconds=15)
-        uploads = [client.upload(photo(number), f"{number}.jpg") for number in range(UPLOADS)]
+        if retried:
+            client.set_vendor_faults([{"fault": "task-fails", "times": UPLOADS}])
+        uploads = [
+            client.upload(photo(number, media), f"{number}.jpg") for number in range(UPLOADS)
+        ]
         tasks = [client.ended(upload) for upload in uploads]
+        if retried:
+            tasks = [sent_again(client, upload) for upload in uploads]
         assert all(task.status is Status.COMPLETED for task in tasks)
         transitions = [entered_states(client, task) for task in tasks]
         callers = {stack.physical_name(name).split(":")[-1] for name in CALLERS}
@@ -65,16 +74,28 @@ def count(webhook: str) -> Counted:
     return Counted(calls, [task.polls for task in tasks], transitions)
 
 
+def sent_again(client: StackClient, upload: Upload) -> Task:
+    """The upload's task after a retry."""
+    task = client.ledger.get(upload.task_id)
+    assert task.status is Status.FAILED
+    client.send(RetryRequest.body(task.task_id, pay_again=False, attempt=task.attempt))
+    return client.reached(upload, Status.COMPLETED)
+
+
 def entered_states(client: StackClient, task: Task) -> int:
-    """What the task's execution is billed for, once it has ended."""
-    client.execution(task)
-    pages = client.states.get_paginator("get_execution_history")
-    found = pages.paginate(executionArn=client.execution_arn(task))
-    kinds = [event["type"] for page in found for event in page["events"]]
-    return sum(kind.endswith("StateEntered") for kind in kinds)
+    """What the executions of all of the task's attempts are billed for, once they have ended."""
+    entered = 0
+    for attempt in range(1, task.attempt + 1):
+        once = task.model_copy(update={"attempt": attempt})
+        client.execution(once)
+        pages = client.states.get_paginator("get_execution_history")
+        found = pages.paginate(executionArn=client.execution_arn(once))
+        kinds = [event["type"] for page in found for event in page["events"]]
+        entered += sum(kind.endswith("StateEntered") for kind in kinds)
+    return entered
 
 
-def show(counted: Counted) -> bool:
+def show(counted: Counted, attempts: int = 1) -> bool:
     """Print it; whether it is within the limits."""
     for action, times in sorted(counted.calls.items()):
         print(f"  {action:32} {times / UPLOADS:6.2f}")
@@ -83,10 +104,11 @@ def show(counted: Counted) -> bool:
     each = Counter(zip(counted.polls, counted.transitions, strict=True))
     for (polls, transitions), images in sorted(each.items()):
         print(f"{images:3} images with {polls} polls took {transitions} state transitions each")
-    once, of_a_poll = STATE_TRANSITIONS.image, STATE_TRANSITIONS.poll
+    once = STATE_TRANSITIONS.image + (attempts - 1) * STATE_TRANSITIONS.retry
+    of_a_poll = STATE_TRANSITIONS.poll
     right = all(made == once + of_a_poll * polls for polls, made in each)
     print(f"{once}, and {of_a_poll} for each poll, which `cutout costs` reckons with: {right}")
-    return right and total <= LIMIT
+    return right and total <= LIMIT * attempts
 
 
 def main() -> None:
@@ -94,6 +116,10 @@ def main() -> None:
     for webhook in ("off", "on"):
         print(f"\nof {UPLOADS} images, webhook {webhook}:")
         within.append(show(count(webhook)))
+    print(f"\nof {UPLOADS} images, each retried once:")
+    within.append(show(count(retried=True), attempts=2))
+    print(f"\nof {UPLOADS} AVIFs:")
+    within.append(show(count(media="AVIF")))
     sys.exit(not all(within))
 
 

@@ -23,7 +23,8 @@ ADVICE = {
     "sent by itself",
     "upload_forbidden": "let the stack read it (bucket policy, KMS key, storage class); it is then "
     "sent by itself",
-    "over_budget": "nothing: it is sent tomorrow; DailyBudget is the cap",
+    "over_budget": "nothing: it is sent tomorrow, or once there is more: cutout limit "
+    "--daily-budget USD{options}",
     "vendor_redirects": "set WaveSpeedBaseUrl to the new address; it is then sent by itself",
     "vendor_unreachable": "nothing: it is sent again until the vendor can be reached",
     "answer_lost": "look at your WaveSpeedAI history; to send it anew all the same: "

@@ -13,42 +13,47 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from cutout.domain.errors import CutoutError
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import SAVED, Status, Task
 from cutout_cli.stacks import Stack
 
 MILLION = 1_000_000
 FREE_GIGABYTES = 100  # that leave AWS, of an account's month
 USD_A_MONTH = Decimal(12)
-_COMPLETED = {Status.COMPLETED, Status.SUPERSEDED}
 _MILLIONTH = Decimal("0.000001")
 
 
 class Use(NamedTuple):
-    """Units of a service that an image uses, each of its polls, and a callback."""
+    """Units of a service that an image uses, each of its polls, a callback, and what not all need.
+
+    `retry` is each attempt after the first, `conversion` that of a HEIC or AVIF.
+    """
 
     service: str
     usd_a_million: str
-    image: float
+    image: float = 0
     poll: float = 0
     callback: float = 0
+    retry: float = 0
+    conversion: float = 0
 
 
-STATE_TRANSITIONS = Use("Step Functions", "25", image=2, poll=3)
+STATE_TRANSITIONS = Use("Step Functions", "25", image=2, poll=3, retry=2)
 USES = (
     STATE_TRANSITIONS,
-    Use("Lambda", "0.20", image=1, poll=1, callback=1),  # requests
-    # GB-seconds of 512 MB: 2 s for a submit, 0.5 s for a poll and 1.5 s more for the last one.
-    Use("Lambda", "13.33", image=1.75, poll=0.25, callback=0.15),
-    Use(
-        "DynamoDB", "0.625", image=20, poll=2.5, callback=5
-    ),  # write units: a write has 2.5, for its index
-    Use("DynamoDB", "0.125", image=2, poll=1, callback=1),  # read units
-    Use("S3", "5", image=1),  # PUT
-    Use("S3", "0.40", image=7),  # GET and HEAD
-    Use("X-Ray", "5", image=2),  # traces, at most: one in twenty when there are many
-    Use("CloudWatch Logs", "0.50", image=5),  # KB
-    Use("EventBridge", "1", image=2),  # events
-    Use("SQS", "0.40", image=3),  # requests
+    # Requests; a retry is one submit and one of the backstop, which closed the attempt before.
+    Use("Lambda", "0.20", image=1, poll=1, callback=1, retry=2, conversion=1),
+    # GB-seconds of 512 MB: 2 s for a submit, 0.5 s for a poll and 1.5 s more for the last one. The
+    # convert function has 2 GB, for 2 s.
+    Use("Lambda", "13.33", image=1.75, poll=0.25, callback=0.15, retry=1.25, conversion=4),
+    # Write units: a write has 2.5, for its index.
+    Use("DynamoDB", "0.625", image=20, poll=2.5, callback=5, retry=12.5),
+    Use("DynamoDB", "0.125", image=2, poll=1, callback=1, retry=5),  # read units
+    Use("S3", "5", image=1, conversion=1),  # PUT
+    Use("S3", "0.40", image=7, retry=4, conversion=1),  # GET and HEAD
+    Use("X-Ray", "5", image=2, retry=1),  # traces, at most: one in twenty when there are many
+    Use("CloudWatch Logs", "0.50", image=5, retry=3, conversion=1),  # KB
+    Use("EventBridge", "1", image=2, retry=1),  # events
+    Use("SQS", "0.40", image=3, retry=3),  # requests
 )
 
 
@@ -59,6 +64,8 @@ class Load(NamedTuple):
     polls: Decimal
     callbacks: Decimal
     sent_bytes: Decimal
+    retries: Decimal = Decimal(0)
+    conversions: Decimal = Decimal(0)
 
     def times(self, factor: Decimal) -> "Load":
         return Load(*(part * factor for part in self))
@@ -77,6 +84,8 @@ def aws(load: Load) -> dict[str, Decimal]:
             Decimal(str(use.image)) * load.images
             + Decimal(str(use.poll)) * load.polls
             + Decimal(str(use.callback)) * load.callbacks
+            + Decimal(str(use.retry)) * load.retries
+            + Decimal(str(use.conversion)) * load.conversions
         )
         usd[use.service] = (
             usd.get(use.service, Decimal(0)) + units * Decimal(use.usd_a_million) / MILLION
@@ -91,7 +100,9 @@ def traffic(sent_bytes: Decimal, free_gigabytes: int = 0) -> Decimal:
 
 @dataclass(frozen=True)
 class Bill:
-    """Images and USD. `maybe_paid` are in no sum; `month` is what a stack costs without images."""
+    """Images and USD. `maybe_paid` are in no sum, and may be several of an image; `month` is what a
+    stack costs without images.
+    """
 
     images: int
     paid: int
@@ -101,6 +112,8 @@ class Bill:
     vendor: Decimal
     aws: dict[str, Decimal]
     traffic: Decimal
+    retries: int = 0
+    conversions: int = 0
     month: Decimal | None = None
 
     @property
@@ -120,6 +133,8 @@ class Bill:
         maybe = f"; {self.maybe_paid} more may have been" if self.maybe_paid else ""
         rows = {
             "images": f"{self.images:,}, of which {self.paid:,} are paid{maybe}",
+            "retries": f"{self.retries:,}, at most" if self.retries else "",
+            "conversions": f"{self.conversions:,}" if self.conversions else "",
             "vendor": f"{_usd(self.vendor)}, at ${self.price} ({source})",
             **{service: _usd(usd) for service, usd in self.aws.items()},
             "traffic": f"{_usd(self.traffic)} from AWS to the vendor",
@@ -140,21 +155,27 @@ class Tally:
     polls: int = 0
     callbacks: int = 0
     sent_bytes: int = 0
+    retries: int = 0
+    conversions: int = 0
 
     def add(self, task: Task) -> None:
-        """Count a task. One that was paid again counts once: the ledger has its last attempt."""
+        """Count a task. What the vendor accepted and did not complete, it may have refunded."""
         accepted = task.prediction_id is not None and not task.reused_from
         self.images += 1
-        self.paid += accepted and task.status in _COMPLETED
+        self.paid += accepted and task.status in SAVED
         self.maybe_paid += task.status is Status.UNCERTAIN or (
-            accepted and task.status not in _COMPLETED
+            accepted and task.status not in SAVED
         )
+        self.maybe_paid += len(task.earlier_predictions or ())
         self.polls += task.polls
         self.callbacks += task.called_back_at is not None
-        self.sent_bytes += task.size * accepted
+        self.sent_bytes += task.size * len(task.predictions)
+        self.retries += max(0, task.attempt - 1)
+        self.conversions += task.converted
 
     def load(self) -> Load:
-        return Load(*map(Decimal, (self.images, self.polls, self.callbacks, self.sent_bytes)))
+        counts = (self.images, self.polls, self.callbacks, self.sent_bytes)
+        return Load(*map(Decimal, (*counts, self.retries, self.conversions)))
 
 
 def typical(tally: Tally, *, webhook: bool) -> Load:
@@ -176,6 +197,8 @@ def spent(tally: Tally, price: Decimal, *, live_price: bool) -> Bill:
         vendor=tally.paid * price,
         aws=aws(load),
         traffic=traffic(load.sent_bytes),
+        retries=tally.retries,
+        conversions=tally.conversions,
     )
 
 
@@ -191,6 +214,8 @@ def estimate(images: int, image: Load, price: Decimal, *, live_price: bool) -> B
         vendor=images * price,
         aws=aws(load),
         traffic=traffic(load.sent_bytes, FREE_GIGABYTES),
+        retries=round(load.retries),
+        conversions=round(load.conversions),
         month=USD_A_MONTH,
     )
 

@@ -1,25 +1,19 @@
 """Delete at the vendor what is saved here."""
 
-from cutout.domain.tasks import Status, Task
+from cutout.domain.tasks import SAVED, Task
 from cutout_cli.errors import NotErased
 from cutout_cli.stacks import Stack
-from cutout_cli.tasks import Tasks
-
-_SAVED = {Status.COMPLETED, Status.SUPERSEDED}
 
 
-def erase(stack: Stack, task: Task) -> bool:
-    """Delete a task's prediction at the vendor; whether the vendor had it still.
+def erase(stack: Stack, task: Task) -> int:
+    """Delete the predictions of all of a task's attempts; how many of them the vendor had still.
 
-    Raises `NotErased` while somebody needs it, and what the vendor's client raises.
+    Raises `NotErased` while somebody needs them, and what the vendor's client raises.
     """
-    if task.status not in _SAVED:
+    if task.status not in SAVED:
         raise NotErased(f"the task is {task.status}: its result is not saved, and may be paid")
-    if task.reused_from or not task.prediction_id:
+    if not task.predictions:
         raise NotErased("the vendor has no result of it: it was not sent, or its PNG is a copy")
-    # Whether an uncertain submit was accepted is found out from the vendor's history.
-    if next(Tasks(stack).find(frozenset({Status.UNCERTAIN})), None):
-        raise NotErased("a task is uncertain; settle it first: cutout status --open")
     if stack.vendor is None:
         raise NotErased("set WAVESPEED_API_KEY: the vendor deletes for the key's account only")
-    return stack.vendor.delete(task.prediction_id)
+    return stack.vendor.delete(task.predictions)

@@ -66,6 +66,8 @@ def _from_ledger(task: Task) -> Iterator[Step]:
             yield Step(at, _entered(task, status))
     if task.called_back_at:
         yield Step(task.called_back_at, "the vendor called back")
+    if task.erased_at:
+        yield Step(task.erased_at, "its results were deleted at the vendor")
 
 
 def _entered(task: Task, status: Status) -> str:
@@ -144,13 +146,13 @@ def _cost(stack: Stack, task: Task) -> str:
     price = f"${stack.parameters['PricePerImage']}"
     if task.status is Status.UNCERTAIN:
         return f"it may have been paid: {price}"
-    if task.prediction_id is None:
+    if not task.predictions:
         return "nothing was paid: the vendor accepted nothing"
     return f"sent {plural(task.attempt, 'time')}; an image that the vendor completes costs {price}"
 
 
 def _vendor(stack: Stack, task: Task) -> Iterator[str]:
-    if task.prediction_id is None:
+    if task.prediction_id is None or task.erased_at:
         return
     if stack.vendor is None:
         yield "the vendor was not asked: WAVESPEED_API_KEY is not set"

@@ -522,24 +522,26 @@ def erase(
     profile: options.Profile = None,
     aws_port: options.WhichPort = None,
 ) -> None:
-    """Delete the result of an upload's newest task at the vendor, who keeps it for seven days.
+    """Delete the results of an upload's newest task at the vendor, who keeps them for seven days.
 
-    The PNG stays in the output bucket. Needs WAVESPEED_API_KEY.
+    Those of earlier attempts go, too. The PNG stays in the output bucket. Needs WAVESPEED_API_KEY.
 
     \b
     cutout erase album/cat.jpg
     cutout erase 5b3f0c9a7e1d4f28b6a09c3d2e1f4a5b --stack cutout
     """
-    from cutout_cli.erase import erase as erase_result
+    from cutout_cli.erase import erase as erase_results
     from cutout_cli.stacks import find_stack
     from cutout_cli.tasks import Tasks
 
     found = find_stack(stack, region, profile, aws_port)
     (task,) = Tasks(found).named(name)
-    erased = erase_result(found, task)
-    line = {"key": task.key, "task_id": task.task_id, "erased": erased}
-    text = "is deleted at the vendor" if erased else "was not there: the vendor has no such result"
-    print(json.dumps(line) if as_json else f"{shown(task.key)}: {task.prediction_id} {text}")
+    deleted = erase_results(found, task)
+    names = {"key": task.key, "task_id": task.task_id}
+    line = {**names, "predictions": task.predictions, "deleted": deleted}
+    text = f"deleted {deleted} of {plural(len(task.predictions), 'result')} at the vendor"
+    rest = "" if deleted == len(task.predictions) else "; the vendor had no more"
+    print(json.dumps(line) if as_json else f"{shown(task.key)}: {text}{rest}")
 
 
 @app.command()

@@ -109,6 +109,9 @@ class ImageTrial:
     def _history(self, task: Task) -> Finding:
         grace = int(self._stack.parameters.get("UncertainGraceSeconds", "600"))
         within = self._listed_after
+        if within is None and self._stack.parameters.get("EraseAtVendor") == "true":
+            told = "not measured: EraseAtVendor had the image deleted before the history was asked"
+            return Finding("history", State.OK, told)
         if within is None:
             told = f"the vendor's history does not list prediction {task.prediction_id} yet"
             settles = self._stack.parameters["OnUncertain"] == "settle"

@@ -2,28 +2,26 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
 from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
-from cutout_cli import backfill, state_file
+from cutout_cli import backfill
 from cutout_cli.errors import RunFailed
-from cutout_cli.main import app
 from cutout_cli.stacks import local
 from tests.e2e.conftest import photo, running
+from tests.e2e.day import PAGE, STACK, As, Day, lines, shapes
 from tests.support.events import load
 from tests.support.stack_client import StackClient, event_of
 from tests.support.waiting import wait_for
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 OPERATOR = "operator"
-Cutout = Callable[..., Result]
 
 
 def documented_policy() -> str:
@@ -42,7 +40,7 @@ def actions(policy: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClient]:
-    with running(NotificationEmail="operator@example.com") as stack:
+    with running(**STACK, NotificationEmail="operator@example.com") as stack:
         yield stack
 
 
@@ -64,20 +62,6 @@ def operator(stack: StackClient) -> dict[str, str]:
     }
 
 
-@dataclass
-class As:
-    """The command, used by somebody."""
-
-    environment: dict[str, str]
-
-    def __call__(self, *arguments: str | Path, code: int = 0) -> Result:
-        with state_file.publisher() as publish:
-            publish(1, self.environment)
-            done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
-        return done
-
-
 @pytest.fixture
 def cutout(operator: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As:
     monkeypatch.chdir(tmp_path)
@@ -85,46 +69,46 @@ def cutout(operator: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyP
     return As(operator)
 
 
-def lines(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
 def test_a_day_of_operating(stack: StackClient, cutout: As, tmp_path: Path) -> None:
-    stack.ask_for_fault("task-fails", "day/poor.jpg", times=1)
-    album = tmp_path / "album"
-    album.mkdir()
-    for name in ("good.jpg", "poor.jpg"):
-        (album / name).write_bytes(photo())
-    (album / "bad.jpg").write_bytes(b"%PDF-1.7")
+    day = Day(stack, cutout, tmp_path, photos=14)
 
-    put = cutout("put", "album", "--prefix", "day/", "--out", "cut", "--json", code=1)
-    ended = {told["key"]: told["status"] for told in lines(put)}
-    assert ended == {
-        "day/good.jpg": "completed",
-        "day/bad.jpg": "rejected",
-        "day/poor.jpg": "failed",
-    }
-    assert (tmp_path / "cut" / "good.png").exists()
-    assert "0 uploads, 3 were there already" in cutout("put", "album", "--prefix", "day/").stderr
+    page = day.live()
 
-    assert lines(cutout("status", "--json"))[0]["by_status"] == {
-        "completed": 1,
-        "rejected": 1,
-        "failed": 1,
-    }
-    (failed,) = lines(cutout("status", "--failed", "--prefix", "day/", "--json"))
-    assert failed["key"] == "day/poor.jpg"
+    assert shapes(page) == shapes(PAGE.read_text(encoding="utf-8"))
+    (told,) = lines(cutout("status", "--json"))
+    assert told["by_status"] == day.ended
+    assert told["open"] == 0
+    billed = Counter(entry["image"] for entry in stack.predictions() if not entry["refunded"])
+    assert [image for image, times in billed.items() if times > 1] == [
+        f"/{stack.env['INPUT_BUCKET']}/day/wall-001.jpg"
+    ]
 
-    story = cutout("explain", "day/poor.jpg").stdout
-    assert "wait loop 1 failed: PredictionFailed" in story
-    assert "what to do: look at the image; another try is paid: cutout retry day/poor.jpg" in story
-    (told,) = lines(cutout("explain", "--prediction", failed["prediction_id"], "--json"))
-    assert told["task_id"] == failed["task_id"]
-    assert "processing started" in cutout("logs", "day/poor.jpg").stdout
 
-    retried = cutout("retry", "--failed", "--yes")
-    assert retried.stderr == "1 paid ($0.01)\n"
-    wait_for(lambda: lines(cutout("status", "day/poor.jpg", "--json"))[0]["status"] == "completed")
+def test_what_is_saved_is_deleted_at_the_vendor(stack: StackClient, cutout: As) -> None:
+    (told,) = lines(cutout("status", "day/blurred-001.jpg", "--json"))
+
+    assert told["attempt"] == 2
+    for entry in stack.billed("day/blurred-001.jpg"):
+        answer = httpx.get(
+            f"{stack.env['WAVESPEED_BASE_URL']}/api/v3/predictions/{entry['id']}/result",
+            headers={"Authorization": f"Bearer {stack.env['WAVESPEED_API_KEY']}"},
+        )
+        assert answer.status_code == 404
+
+
+def test_a_story_is_told_by_the_vendors_name_for_it_and_by_the_logs(
+    stack: StackClient, cutout: As, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(photo())
+    put = cutout("put", "a.jpg", "--prefix", "story/", "--out", "cut", "--json")
+    assert [told["status"] for told in lines(put)] == ["completed"]
+    assert (tmp_path / "cut" / "a.png").exists()
+    assert "0 uploads, 1 were there already" in cutout("put", "a.jpg", "--prefix", "story/").stderr
+
+    (task,) = lines(cutout("status", "story/a.jpg", "--json"))
+    (told,) = lines(cutout("explain", "--prediction", task["prediction_id"], "--json"))
+    assert told["task_id"] == task["task_id"]
+    assert "processing started" in cutout("logs", "story/a.jpg").stdout
 
 
 def test_dead_letters_are_put_back_to_work(stack: StackClient, cutout: As) -> None:

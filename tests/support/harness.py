@@ -210,6 +210,7 @@ class Pipeline:
             "webhook_fallback_seconds": 60,
             "lock_seconds": 330,
             "reuse_results": False,
+            "erase_at_vendor": False,
             "converted_bucket": CONVERTED,
             "event_bus": "default",
             "max_output_megabytes": 10,
@@ -409,6 +410,11 @@ def accepted(prediction_id: str = "p1", status: str = "created") -> httpx.Respon
 def answer(**prediction: Any) -> httpx.Response:
     """A prediction in the vendor's envelope."""
     return httpx.Response(200, json={"code": 200, "message": "success", "data": prediction})
+
+
+def completed(prediction_id: str = "p1") -> httpx.Response:
+    """A prediction whose output is there."""
+    return answer(id=prediction_id, status="completed", outputs=[f"{BASE_URL}/out.png"])
 
 
 def download(content: bytes) -> httpx.Response:

@@ -63,3 +63,20 @@ def test_every_sentence_of_a_promise_names_a_test_that_shows_it() -> None:
         for row in "\n".join(found).splitlines():
             if not row.startswith("|---") and not row.endswith("| test |"):
                 assert re.search(r"`tests/\w+/", row.rpartition(" | ")[2]), row
+
+
+INVOKING = (ROOT / "events" / "README.md").read_text()
+FUNCTIONS = {
+    name
+    for name, resource in TEMPLATE["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+
+
+def test_how_to_invoke_is_told_of_every_function_with_an_event_that_is_there() -> None:
+    told = re.findall(r"sam local invoke (\w+) --event (\S+) --env-vars variables.json", INVOKING)
+    listed = re.findall(r"^\| `(\w+)` \| `(\S+)` \|", INVOKING, re.MULTILINE)
+
+    assert dict(told) == dict(listed)
+    assert {name for name, _ in told} == FUNCTIONS
+    assert [event for _, event in told if not (ROOT / event).is_file()] == []

@@ -125,10 +125,13 @@ def test_a_poll_is_tried_again_after_each_trouble_that_is_not_the_images() -> No
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
     }
-    assert killed == {
+    mixed = {"AttributeError", "TypeError", "ValidationError"}  # of versions, in a deployment
+    assert killed == mixed | {
         "Lambda.ClientExecutionTimeoutException",
         "Lambda.Unknown",
         "Runtime.ExitError",
+        "Runtime.HandlerNotFound",
+        "Runtime.ImportModuleError",
         "Runtime.Unknown",
         "Sandbox.Timedout",
         "States.Timeout",

@@ -56,6 +56,7 @@ POLL = (
         "MAX_MEGAPIXELS": "50",
         "OPAQUE_CUTOUT": "save",
         "REUSE_RESULTS": "true",
+        "ERASE_AT_VENDOR": "true",
         "CONVERTED_BUCKET": "converted",
     }
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
-from cutout.store.governor import KEY, LATENESS
+from cutout.store.governor import KEY, LATENESS, Governor
 from cutout.submit import Submitter
 from tests.support.harness import LEASE_SECONDS, NOW, PipelineHarness, accepted, answer, refused
 from tests.support.images import jpeg
@@ -173,14 +174,44 @@ def test_over_budget_waits_for_the_next_day_and_says_so(harness: PipelineHarness
 
     task = harness.task(upload)
     assert (task.status, task.code, task.attempt) == (Status.QUEUED, "over_budget", 0)
-    assert task.submit_after == task.due_at == datetime(2026, 11, 21, tzinfo=UTC)
+    assert (task.submit_after, task.due_at) == (None, NOW)
     assert task.reason == "the day's budget of $0.01 is spent; submits resume at 00:00 UTC"
     assert harness.requests == []
-
-    harness.pass_time(12 * 60 * 60)
+    assert harness.tick() == {}
+    harness.now = datetime(2026, 11, 21, tzinfo=UTC)
+    assert harness.tick()["over_budget"] == 1
     harness.answers = [answer(price=0.01), accepted("p1")]
     submitter.submit(upload)
     assert harness.task(upload).status is Status.PROCESSING
+
+
+def test_what_waits_for_a_larger_budget_is_sent_once_there_is_one(
+    harness: PipelineHarness,
+) -> None:
+    submitter = harness.submitter(daily_budget="0.01")
+    harness.answers = [PRICE]
+    ahead(harness, submitter)
+    upload = harness.upload(jpeg())
+    submitter.submit(upload)
+
+    Governor(harness.table, 0, Decimal("0.01")).set_budget(Decimal("0.02"))
+
+    assert harness.tick() == {"over_budget": 1}
+    harness.answers = [accepted("p2")]
+    submitter.wake(upload.task_id)
+    assert harness.task(upload).status is Status.PROCESSING
+
+
+def test_a_budget_that_is_too_small_for_one_image_wakes_nobody_today(
+    harness: PipelineHarness,
+) -> None:
+    submitter = harness.submitter(daily_budget="0.001")
+    upload = harness.upload(jpeg())
+    harness.answers = [PRICE]
+    submitter.submit(upload)
+
+    assert harness.task(upload).submit_after == datetime(2026, 11, 21, tzinfo=UTC)
+    assert harness.tick() == {}
 
 
 def test_a_key_that_is_refused_when_the_price_is_asked_for_is_told(

@@ -175,6 +175,13 @@ def test_what_the_poll_function_gives_up_is_over(loop: WaitLoopHarness) -> None:
     loop.event()
 
 
+def test_a_function_that_is_just_being_deployed_is_tried_again(loop: WaitLoopHarness) -> None:
+    execution = loop.run("mixed.mixed.completed")
+
+    assert execution["status"] == "SUCCEEDED"
+    assert loop.retries(execution) == 2
+
+
 @pytest.mark.parametrize("death", ["crash", "hang"])
 def test_a_killed_function_is_tried_again(loop: WaitLoopHarness, death: str) -> None:
     execution = loop.run(f"{death}.completed")

@@ -54,6 +54,12 @@ def count_findings(kind: str, findings: int) -> None:
         metric.add_dimension("kind", kind)
 
 
+def count_not_erased() -> None:
+    """Count one result that the vendor was to delete and has not, as metric `TasksNotErased`."""
+    with single_metric(name="TasksNotErased", unit=MetricUnit.Count, value=1):
+        pass
+
+
 def count_wait(code: str) -> None:
     """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
     with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:

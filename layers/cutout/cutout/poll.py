@@ -30,8 +30,14 @@ from cutout.domain.images import MEGABYTE, MEGAPIXEL
 from cutout.domain.messages import CutoutCompleted, WaitLoopState
 from cutout.domain.png import OpaqueCutouts, Output, PngCheck
 from cutout.domain.schedule import Schedule
-from cutout.domain.tasks import Confidence, Status, Task, TaskChanges
-from cutout.observability import count_reused, count_task, logger, measure_completed
+from cutout.domain.tasks import SAVED, Confidence, Status, Task, TaskChanges
+from cutout.observability import (
+    count_not_erased,
+    count_reused,
+    count_task,
+    logger,
+    measure_completed,
+)
 from cutout.settings import PollSettings
 from cutout.store.latencies import Latencies
 from cutout.store.ledger import Ledger
@@ -76,7 +82,8 @@ class Poller:
         logger.append_keys(task_id=task_id)
         task = self.ledger.count_poll(task_id)
         if task.status is not Status.PROCESSING:
-            return _result(task)  # an earlier try got further than its answer
+            self._erase(task)  # an earlier try got further than its answer, or than this
+            return _result(task)
         try:
             if task.reused_from:
                 return self._copy(task, task.reused_from)
@@ -203,7 +210,20 @@ class Poller:
     def _end(self, task: Task, status: Status, **changes: Unpack[TaskChanges]) -> Task:
         ended = self.ledger.move(task, status, self.clock(), **changes)
         count_task(status)
-        return ended
+        return self._erase(ended)
+
+    def _erase(self, task: Task) -> Task:
+        """Have the vendor delete what nobody needs any more. The task has ended: no failing."""
+        wanted = self.settings.erase_at_vendor and task.status in SAVED
+        if not (wanted and task.predictions) or task.erased_at:
+            return task
+        try:
+            self.wavespeed.delete(task.predictions)
+            return self.ledger.update(task, erased_at=self.clock())
+        except CutoutError as error:
+            count_not_erased()
+            logger.warning("the vendor may keep the result", code=error.code, reason=str(error))
+            return task
 
     def _check_deadline(self, task: Task, why: str) -> None:
         limit = self.settings.deadline_seconds

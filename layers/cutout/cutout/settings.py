@@ -82,6 +82,7 @@ class PollSettings(WaveSpeedSettings):
     webhook_fallback_seconds: int
     lock_seconds: int
     reuse_results: bool
+    erase_at_vendor: bool
     converted_bucket: str = Field(description="Empty: nothing is converted.")
     event_bus: str
     max_output_megabytes: int

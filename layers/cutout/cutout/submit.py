@@ -402,7 +402,7 @@ class Submitter:
         wait = timedelta(seconds=error.wait_seconds)
         time = self.clock() + wait
         if task.status is Status.QUEUED:
-            self._put_off(task, time, *_told(error), submit_after=time)
+            self._put_off(task, time, *_told(error), submit_after=time if wait else None)
         else:
             # The vendor took nothing: a callback that came all the same is about nothing.
             self._move(

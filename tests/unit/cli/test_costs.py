@@ -72,6 +72,28 @@ def test_what_was_completed_is_paid_and_copies_are_not(cutout: Cutout, ledger: N
     assert bill["month"] is None
 
 
+def test_earlier_attempts_and_conversions_are_counted(
+    cutout: Cutout, harness: PipelineHarness, ledger: None
+) -> None:
+    before = told(cutout)
+    (task,) = harness.ledger.of_object("uploads", "failed.jpg")
+    again = harness.ledger.reopen(task, harness.now, prediction_id=None)
+    again = harness.ledger.move(
+        again, Status.SUBMITTING, harness.now, attempt=2, converted=True, prediction_id=None
+    )
+    harness.ledger.move(again, Status.PROCESSING, harness.now, prediction_id="p2")
+
+    bill = told(cutout)
+
+    assert (before["retries"], before["conversions"]) == (0, 0)
+    assert (bill["retries"], bill["conversions"]) == (1, 1)
+    assert bill["maybe_paid"] == before["maybe_paid"] + 1
+    assert usd(bill["aws"]["Lambda"]) > usd(before["aws"]["Lambda"])
+    lines = cutout("costs").stdout.splitlines()
+    assert "retries         1, at most" in lines
+    assert "conversions     1" in lines
+
+
 def test_the_total_is_the_sum_of_its_parts(cutout: Cutout, ledger: None) -> None:
     for options in ((), ("--estimate", "7000")):
         bill = told(cutout, *options)
@@ -163,6 +185,15 @@ def test_the_page_has_every_service_with_what_it_costs() -> None:
         "the upload's way to the vendor",
         "**the vendor**",
     }
+
+
+def test_the_page_has_what_not_every_image_needs() -> None:
+    none = POLLED.times(Decimal(0))
+    thousand = Decimal(1000)
+    (retry, conversion, _erase) = [row[2] for row in rows("| | used | per 1,000 |")]
+
+    assert same(retry, Decimal(sum(aws(none._replace(retries=thousand)).values())))
+    assert same(conversion, Decimal(sum(aws(none._replace(conversions=thousand)).values())))
 
 
 def test_the_pages_formula_is_the_commands() -> None:

@@ -491,6 +491,18 @@ def test_a_history_that_lists_nothing_is_told(
     assert "raise UncertainGraceSeconds" in found["history"]["remedy"]
 
 
+def test_a_history_that_an_image_was_deleted_from_is_no_worry(
+    doctor: Doctor, account: Account, fates: Fates
+) -> None:
+    account.lambdas.says = account.lambdas.says.model_copy(update={"listed": False})
+    account.parameters["EraseAtVendor"] = "true"
+
+    found = tried(doctor)["history"]
+
+    assert found["state"] == "ok"
+    assert "EraseAtVendor" in found["text"]
+
+
 def test_an_image_that_fails_says_where_to_look(
     doctor: Doctor, account: Account, fates: Fates
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cutout.domain.tasks import Status
-from tests.support.harness import PipelineHarness, answer
+from tests.support.harness import NOW, PipelineHarness, answer
 from tests.unit.cli.conftest import Cutout, FakeStack
 
 NEEDED = [
@@ -16,19 +16,52 @@ NEEDED = [
 ]
 
 
-@pytest.mark.parametrize(("deleted", "erased"), [(1, True), (0, False)])
 def test_a_saved_result_is_deleted_at_the_vendor(
-    cutout: Cutout, harness: PipelineHarness, upload: Any, deleted: int, erased: bool
+    cutout: Cutout, harness: PipelineHarness, upload: Any
 ) -> None:
     task = upload("a.jpg")
-    harness.answers = [lambda _: answer(deleted_count=deleted)]
+    harness.answers = [answer(deleted_count=1)]
 
-    told = json.loads(cutout("erase", "a.jpg", "--json").stdout)
+    done = cutout("erase", "a.jpg")
 
-    assert told == {"key": "a.jpg", "task_id": task.task_id, "erased": erased}
+    assert done.stdout == "a.jpg: deleted 1 of 1 result at the vendor\n"
     (request,) = harness.requests
     assert (request.method, request.url.path) == ("POST", "/api/v3/predictions/delete")
     assert json.loads(request.content) == {"ids": [task.prediction_id]}
+
+
+def test_explain_tells_of_what_is_deleted(
+    cutout: Cutout, harness: PipelineHarness, upload: Any
+) -> None:
+    harness.ledger.update(upload("a.jpg"), erased_at=NOW)
+
+    told = cutout("explain", "a.jpg").stdout
+
+    assert "its results were deleted at the vendor" in told
+    assert (harness.requests, "the vendor now" in told) == ([], False)
+
+
+def test_the_results_of_all_attempts_are_deleted(
+    cutout: Cutout, harness: PipelineHarness, upload: Any
+) -> None:
+    task = upload("a.jpg", Status.FAILED, "bad_output", "no PNG")
+    again = harness.ledger.reopen(task, NOW, prediction_id=None)
+    again = harness.ledger.move(again, Status.SUBMITTING, NOW, attempt=2)
+    again = harness.ledger.move(again, Status.PROCESSING, NOW, prediction_id="p2")
+    harness.ledger.move(again, Status.COMPLETED, NOW)
+    harness.answers = [answer(deleted_count=1)]
+
+    told = json.loads(cutout("erase", "a.jpg", "--json").stdout)
+
+    ids = [task.prediction_id, "p2"]
+    assert json.loads(harness.requests[-1].content) == {"ids": ids}
+    key = {"key": "a.jpg", "task_id": task.task_id}
+    assert told == key | {"predictions": ids, "deleted": 1}
+    harness.answers = [answer(deleted_count=0)]
+    assert (
+        "deleted 0 of 2 results at the vendor; the vendor had no more"
+        in cutout("erase", "a.jpg").stdout
+    )
 
 
 @pytest.mark.parametrize("fate", NEEDED)
@@ -47,22 +80,10 @@ def test_a_result_that_is_not_saved_is_not_deleted(
 def test_a_copy_has_nothing_at_the_vendor(
     cutout: Cutout, harness: PipelineHarness, upload: Any
 ) -> None:
-    harness.ledger.update(upload("a.jpg"), reused_from="0" * 32)
+    harness.ledger.update(upload("a.jpg"), reused_from="0" * 32, prediction_id=None)
 
     assert "its PNG is a copy" in cutout("erase", "a.jpg").stderr
     assert harness.requests == []
-
-
-def test_nothing_is_deleted_while_a_task_is_uncertain(
-    cutout: Cutout, harness: PipelineHarness, upload: Any
-) -> None:
-    upload("a.jpg")
-    upload("b.jpg", Status.UNCERTAIN, "answer_lost", "nobody knows")
-
-    done = cutout("erase", "a.jpg")
-
-    assert (done.exit_code, harness.requests) == (1, [])
-    assert "a task is uncertain" in done.stderr
 
 
 def test_without_the_vendors_key_it_says_what_it_needs(

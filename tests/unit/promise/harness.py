@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from boto3.dynamodb.types import TypeDeserializer
 
 from cutout.domain.errors import CutoutError
 from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, upload_message
@@ -34,6 +35,7 @@ from tests.unit.promise.vendor import (
 from tests.unit.promise.wait_loops import WaitLoops
 
 Check = Callable[..., Any]
+_plain = TypeDeserializer().deserialize
 VISIBILITY = timedelta(seconds=1080)
 GRACE = timedelta(seconds=600)
 IMAGES_A_DAY = 3
@@ -101,7 +103,7 @@ class PromiseHarness(Pipeline):
         self._receiver = self.webhook_receiver()
         self._backstop = self.backstop()
         self._waker = self.waker(**plan)
-        poll = self.poller(reuse_results=reuse).poll
+        poll = self.poller(reuse_results=reuse, erase_at_vendor=True).poll
         self.loops = WaitLoops(states, dynamodb, self.functions, self._clock, poll, self.close)
         self.uploads: list[Upload] = []
         self.queue: list[Waiting] = []
@@ -285,7 +287,7 @@ class PromiseHarness(Pipeline):
     def _moved(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         if "status" not in after:
             return
-        task = Task.model_validate({n: next(iter(v.values())) for n, v in _flat(after).items()})
+        task = Task.model_validate({name: _plain(value) for name, value in after.items()})
         if task.status in WATCHED:
             assert task.due_at, "nobody would look at it"
             assert after["open_status"]["S"] == task.status
@@ -428,9 +430,3 @@ class PromiseHarness(Pipeline):
 
     def _source_is_there(self, row: Task) -> bool:
         return (row.bucket, row.key, row.version_id) in self.objects
-
-
-def _flat(item: dict[str, Any]) -> dict[str, Any]:
-    """The item with its one map, `entered_at`, in plain form."""
-    entered = {name: time["S"] for name, time in item["entered_at"]["M"].items()}
-    return item | {"entered_at": {"M": entered}}

@@ -80,6 +80,8 @@ class Vendor:
             return download(OUTPUTS[int(path.removeprefix("/out/"))])
         if path.endswith("/result"):
             return self._result(path.split("/")[-2])
+        if path.endswith("/predictions/delete"):
+            return self._delete(json.loads(request.content)["ids"])
         if path.endswith("/predictions"):
             return self._history(json.loads(request.content))
         return self._submitted(request)
@@ -97,6 +99,8 @@ class Vendor:
         return [name for name, known in self.predictions.items() if known.callback]
 
     def _result(self, prediction_id: str) -> httpx.Response:
+        if prediction_id not in self.predictions:
+            return refused(404)
         known = self.predictions[prediction_id]
         done = known.status == "completed"
         outputs = [f"{BASE_URL}/out/{known.number}"] if done else []
@@ -106,6 +110,10 @@ class Vendor:
             outputs=outputs,
             timings={"inference": 2000 if done else 0},
         )
+
+    def _delete(self, ids: list[str]) -> httpx.Response:
+        gone = [self.predictions.pop(name, None) for name in ids]
+        return answer(deleted_count=len(gone) - gone.count(None))
 
     def _history(self, asked: dict[str, Any]) -> httpx.Response:
         """The first page has all; there is one model."""

@@ -647,21 +647,21 @@ def test_a_request_whose_key_was_refused_is_sent_once_more_with_the_rotated_one(
 # ------------------------------------------------------------------ delete
 
 
-@pytest.mark.parametrize(("count", "deleted"), [(0, False), (1, True), (2, True)])
-def test_a_delete_says_whether_there_was_one(count: int, deleted: bool) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_delete_says_how_many_there_were(count: int) -> None:
     vendor = Vendor(answer(envelope({"deleted_count": count})))
 
-    assert vendor.client.delete(ID) is deleted
+    assert vendor.client.delete([ID, "p2"]) == count
 
     (request,) = vendor.requests
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/api/v3/predictions/delete")
-    assert json.loads(request.content) == {"ids": [ID]}
+    assert json.loads(request.content) == {"ids": [ID, "p2"]}
 
 
 @pytest.mark.parametrize("data", [None, {}, {"deleted_count": -1}, {"deleted_count": "some"}])
 def test_a_delete_whose_answer_has_no_count_may_not_have_been_one(data: Any) -> None:
     with pytest.raises(VendorUnavailable, match="does not say what it deleted"):
-        Vendor(answer(envelope(data))).client.delete(ID)
+        Vendor(answer(envelope(data))).client.delete([ID])
 
 
 # ------------------------------------------------------------------ the history
@@ -681,7 +681,7 @@ def test_the_history_is_asked_for_a_model_and_a_time_and_read_to_its_end() -> No
 
     assert ids == ["c", "b", "a"]
     bodies = [json.loads(request.content) for request in vendor.requests]
-    assert [body.pop("page") for body in bodies] == [1, 2, 3]
+    assert [body.pop("page") for body in bodies] == [1, 2, 3, 2, 1]
     assert bodies[0] == {
         "page_size": 100,
         "model": MODEL,
@@ -711,7 +711,33 @@ def test_what_moves_to_the_next_page_meanwhile_is_listed_once() -> None:
 def test_a_vendor_that_only_knows_one_page_is_not_asked_for_ever() -> None:
     ids, vendor = history(page(1, prediction(id="a")))
 
-    assert (ids, len(vendor.requests)) == (["a"], 2)
+    assert (ids, len(vendor.requests)) == (["a"], 3)
+
+
+@pytest.mark.parametrize("says_total", [True, False])
+@pytest.mark.parametrize("deleted_after", [1, 2, 3])
+def test_what_is_deleted_meanwhile_hides_no_other(says_total: bool, deleted_after: int) -> None:
+    """Pages of two: what is deleted moves the later ones to pages that were read."""
+    there = ["f", "e", "d", "c", "b", "a"]
+    asked = 0
+
+    def vendor(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        number = json.loads(request.content)["page"]
+        items = [prediction(id=name) for name in there[2 * number - 2 : 2 * number]]
+        total = len(there) if says_total else None
+        if asked == deleted_after:
+            del there[:2]
+        return page(number, *items, total=total)
+
+    client = WaveSpeed(BASE, lambda: "wsk-1", httpx.MockTransport(vendor))
+    hour = [datetime(2026, 1, 31, at, tzinfo=UTC) for at in (11, 12)]
+
+    ids = [found.id for found in client.history(MODEL, *hour)]
+
+    assert {"d", "c", "b", "a"} <= set(ids)
+    assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize(

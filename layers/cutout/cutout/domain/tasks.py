@@ -72,6 +72,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 # Ended, but a person may have them queued again: to fetch a result that came late, or to send anew.
 REOPENABLE = frozenset({Status.FAILED, Status.REJECTED, Status.UNCERTAIN})
 
+# Nobody needs what the vendor has of these: the PNG is saved, or a newer revision's is.
+SAVED = frozenset({Status.COMPLETED, Status.SUPERSEDED})
+
 # What the clock wakes or an operator may have to look at; only these are in the index `by-status`.
 WATCHED = frozenset(
     {Status.QUEUED, Status.SUBMITTING, Status.UNCERTAIN, Status.PROCESSING, Status.FAILED}
@@ -149,6 +152,12 @@ class Task(ObjectRevision):
     submit_after: datetime | None = None
     due_at: datetime | None = None
     prediction_id: str | None = None
+    earlier_predictions: list[str] | None = Field(
+        default=None, description="Of attempts before this one, whose results are at the vendor."
+    )
+    erased_at: datetime | None = Field(
+        default=None, description="With EraseAtVendor: when the vendor had deleted all."
+    )
     candidate: str | None = Field(
         default=None, description="While uncertain: the prediction that is probably its own."
     )
@@ -187,6 +196,11 @@ class Task(ObjectRevision):
     def png_is_known(self) -> bool:
         """Whether the very object is known that was saved."""
         return self.status is Status.COMPLETED and self.output_etag is not None
+
+    @property
+    def predictions(self) -> list[str]:
+        """What the vendor was told of this task under, in the order of the attempts."""
+        return [*(self.earlier_predictions or ()), *filter(None, [self.prediction_id])]
 
     @property
     def revision(self) -> str:
@@ -233,6 +247,8 @@ class TaskChanges(TypedDict, total=False):
     due_at: datetime
     model: str
     prediction_id: str | None
+    earlier_predictions: list[str]
+    erased_at: datetime
     candidate: str | None
     callback_expected: bool
     callback_token: str | None

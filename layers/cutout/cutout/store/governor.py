@@ -158,11 +158,11 @@ class Governor:
                 or self._item().get("write_id") == write_id
             ):
                 return charge
-            why = "is spent; submits resume at 00:00 UTC"
-            # Until then the clock need not wake anybody in vain.
+            # Until then, or until there is more of it, the clock wakes nobody.
             self.table.update(KEY, "SET spent_out_on = :day", values={":day": charge.day})
-        else:
-            why = f"is less than one image costs (${charge.price / _MILLION}); raise DailyBudget"
+            why = "is spent; submits resume at 00:00 UTC"
+            raise OverBudget(f"the day's budget of ${daily_budget} {why}", 0)
+        why = f"is less than one image costs (${charge.price / _MILLION}); raise DailyBudget"
         raise OverBudget(f"the day's budget of ${daily_budget} {why}", _seconds_to_midnight(now))
 
     def refund(self, charge: Charge) -> None:

@@ -254,6 +254,7 @@ class Ledger:
             "entered_at": task.entered_at | {to: now},
             "due_at": default_due_at(to, now),
         }
+        changes = _remembered(task, changes)
         changed = task.model_copy(update={**entered, **changes})
         return self._write(task, changed, {*entered, "open_status", *changes})
 
@@ -296,6 +297,13 @@ class Ledger:
             return Task.model_validate(self._table.update(task_id, expression, **how))
         except ConditionFailed as error:
             raise StatusChanged(f"conflict: task {task_id} has moved on meanwhile") from error
+
+
+def _remembered(task: Task, changes: TaskChanges) -> TaskChanges:
+    """The changes, and with them the prediction that they would have a task forget."""
+    if task.prediction_id in {None, changes.get("prediction_id", task.prediction_id)}:
+        return changes
+    return {**changes, "earlier_predictions": task.predictions}
 
 
 def _claim(prediction_id: str) -> str:

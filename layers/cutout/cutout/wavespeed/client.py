@@ -5,7 +5,7 @@ A submit is sent once, as the vendor's own SDKs do: a repeated POST is a second 
 
 import ssl
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -171,7 +171,9 @@ class WaveSpeed:
     def history(self, model: str, after: datetime, before: datetime) -> Iterator[Prediction]:
         """A model's predictions that were created between two times, newest first.
 
-        Pages are read as they are needed, until one brings nothing new. Raises as `result` does.
+        Pages are read as they are needed, until one brings nothing new. What is deleted meanwhile
+        moves others to earlier pages, so that these are read once more, backwards: whatever moves
+        is met there. Raises as `result` does.
         """
         asked = HistoryRequest(
             page_size=MOST_ON_A_PAGE, model=model, created_after=after, created_before=before
@@ -179,12 +181,13 @@ class WaveSpeed:
         seen: set[str] = set()
         for number in count(1):
             page = self._history_page(asked.model_copy(update={"page": number}))
-            new = {prediction.id: prediction for prediction in page.items}
-            new = {id_: prediction for id_, prediction in new.items() if id_ not in seen}
-            seen.update(new)
-            yield from new.values()
+            new = _unseen(page, seen)
+            yield from new
             if not new or len(seen) == page.total:
                 break
+        for again in range(number - 1, 0, -1):
+            page = self._history_page(asked.model_copy(update={"page": again}))
+            yield from _unseen(page, seen)
         if page.total and len(seen) < page.total:
             raise VendorUnavailable("the vendor's history is shorter than it says")
 
@@ -196,12 +199,12 @@ class WaveSpeed:
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer has no history") from error
 
-    def delete(self, prediction_id: str) -> bool:
-        """Delete a prediction and its output; whether there was one. Raises as `result` does."""
-        body = DeleteRequest(ids=[prediction_id]).model_dump()
+    def delete(self, prediction_ids: Iterable[str]) -> int:
+        """Delete predictions and their outputs; how many there were. Raises as `result` does."""
+        body = DeleteRequest(ids=list(prediction_ids)).model_dump()
         reply = self._read("predictions/delete", method="POST", json=body)
         try:
-            return Deleted.model_validate(reply.data).deleted_count > 0
+            return Deleted.model_validate(reply.data).deleted_count
         except ValidationError as error:
             raise VendorUnavailable("the vendor's answer does not say what it deleted") from error
 
@@ -260,6 +263,13 @@ class WaveSpeed:
                 if len(content) > MAX_ANSWER_BYTES:
                     raise httpx.DecodingError(f"more than {MAX_ANSWER_BYTES} bytes")
             return _Reply.of(response, content)
+
+
+def _unseen(page: History, seen: set[str]) -> list[Prediction]:
+    """What a page has that was not seen, which it is then."""
+    new = {found.id: found for found in page.items if found.id not in seen}
+    seen.update(new)
+    return list(new.values())
 
 
 def _happened(error: httpx.HTTPError) -> str:
