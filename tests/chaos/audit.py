@@ -14,6 +14,7 @@ from tests.chaos.stack import Png
 
 LOST, BILLED_TWICE, WRONG_IMAGE = "lost", "billed twice", "wrong image"
 STUCK, PAID_FAILED, LEAKED = "stuck", "paid and failed by a passing trouble", "secret leaked"
+COPY_LEFT = "copy for the vendor left behind"
 UNACCOUNTED, UNEXPLAINED = "billed unknown to the ledger", "ended without a cause in the plan"
 
 _FAILURES = {  # what a fault of the vendor makes of a task
@@ -39,7 +40,8 @@ class Evidence:
 
     `uploads` by number, `tasks` by task id, `pngs` by output key. `predictions` as the vendor tells
     them, each entry with the `number` in its output, if it has one. `stuck` are the ids of tasks
-    that were still open when nothing failed any more; `leaks` are where secrets were found.
+    that were still open when nothing failed any more; `leaks` are where secrets were found;
+    `copies` are the ids of tasks whose converted copy is still there, with nobody saying why.
     """
 
     plan: Plan
@@ -49,6 +51,7 @@ class Evidence:
     predictions: list[dict[str, Any]]
     stuck: set[str] = field(default_factory=set)
     leaks: list[str] = field(default_factory=list)
+    copies: set[str] = field(default_factory=set)
 
     def task(self, planned: Planned) -> Task | None:
         upload = self.uploads.get(planned.number)
@@ -122,6 +125,8 @@ class Audit:
             self._find(LOST, planned, "still open")
         elif task.status is Status.COMPLETED and task.output_key not in self.evidence.pngs:
             self._find(LOST, planned, "completed without a PNG")
+        elif task.status is Status.COMPLETED and task.task_id in self.evidence.copies:
+            self._find(COPY_LEFT, planned)
         elif not self._is_explained(planned, task):
             self._find(PAID_FAILED if self._is_paid(task) else UNEXPLAINED, planned)
 

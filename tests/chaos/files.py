@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tests.chaos.numbered_images import numbered
+from tests.chaos.numbered_images import cells, numbered
+from tests.support import heic
 
 MAX_MEGAPIXELS, MAX_MEGABYTES = 2, 1  # the campaign's, so that files that break them are small
 
@@ -117,6 +118,9 @@ KINDS: dict[str, Kind] = {
     "key of signs": _good(_jpeg, "a+b%20c&d=e;f/..x/'\" \\{name}\n.jpg"),
     "asks for a sync answer": _good(_jpeg, sync="true"),
     "asks for base64": _good(_jpeg, base64="true"),
+    # what the vendor does not take, and is converted
+    "HEIC": _good(lambda n: heic.tiled(cells(n)), "{name}.heic"),
+    "AVIF": _good(lambda n: _encoded(n, "AVIF", quality=90), "{name}.avif"),
     # no images, or too much of one
     "zero bytes": _rejected(b""),
     "one byte": _rejected(b"\xff"),
@@ -127,8 +131,8 @@ KINDS: dict[str, Kind] = {
         b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "{name}.svg"
     ),
     "HTML": _rejected(b"<!doctype html><img src=cat.jpg>"),
-    "HEIC": _rejected(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "{name}.heic"),
-    "AVIF": _rejected(b"\0\0\0\x1cftypavif\0\0\0\0mif1miaf" + bytes(500), "{name}.avif"),
+    "broken HEIC": _rejected(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "{name}.heic"),
+    "broken AVIF": _rejected(b"\0\0\0\x1cftypavif\0\0\0\0mif1miaf" + bytes(500), "{name}.avif"),
     "PDF": _rejected(b"%PDF-1.7\n" + bytes(500)),
     "ZIP": _rejected(b"PK\x03\x04" + bytes(500)),
     "PSD": _rejected(b"8BPS\0\x01" + bytes(500), "{name}.psd"),

@@ -10,6 +10,9 @@ SIGNED = ("X-Amz-Signature=", "X-Amz-Security-Token=", "X-Amz-Credential=")
 """What a presigned URL holds, which lets anybody read the upload."""
 
 
+COPY_STAYS = "the converted copy stays until its bucket forgets it"
+
+
 class Text(NamedTuple):
     """Something that people can read: what it is, whose, and its words."""
 

@@ -5,6 +5,7 @@ that keeps the number, quick enough for hundreds of images.
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cutout_local.wavespeed.errors import BadMedia
@@ -15,12 +16,17 @@ _COLUMNS, _ROWS = 8, 6  # cells: the number's bits, and their complement to tell
 _CELL = 8
 
 
-def numbered(number: int) -> Image.Image:
-    """An image of black and white cells that stand for a number of up to 24 bits."""
+def cells(number: int) -> NDArray[np.bool_]:
+    """Which of an image's cells (rows, columns) are white; they stand for a number of 24 bits."""
     value = number << _BITS | ~number & (1 << _BITS) - 1
     bits = [value >> place & 1 for place in range(2 * _BITS)]
-    cells = np.array(bits, np.uint8).reshape(_ROWS, _COLUMNS) * 255
-    return Image.fromarray(np.kron(cells, np.ones((_CELL, _CELL), np.uint8))).convert("RGB")
+    return np.array(bits, bool).reshape(_ROWS, _COLUMNS)
+
+
+def numbered(number: int) -> Image.Image:
+    """The image of a number."""
+    pixels = np.kron(cells(number), np.full((_CELL, _CELL), 255, np.uint8))
+    return Image.fromarray(pixels).convert("RGB")
 
 
 def number_in(file: bytes) -> int | None:
@@ -29,9 +35,10 @@ def number_in(file: bytes) -> int | None:
         grey = np.asarray(Image.open(io.BytesIO(file)).convert("RGB").convert("L"))
     except (UnidentifiedImageError, OSError):
         return None
-    if grey.shape != (_ROWS * _CELL, _COLUMNS * _CELL):
+    cell = len(grey) // _ROWS
+    if not cell or grey.shape != (_ROWS * cell, _COLUMNS * cell):
         return None
-    bits = grey[_CELL // 2 :: _CELL, _CELL // 2 :: _CELL].ravel() > 127
+    bits = grey[cell // 2 :: cell, cell // 2 :: cell].ravel() > 127
     value = sum(1 << place for place, bit in enumerate(bits.tolist()) if bit)
     number, complement = divmod(value, 1 << _BITS)
     return number if number ^ complement == (1 << _BITS) - 1 else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from cutout.domain.tasks import Status
 from tests.chaos.audit import (
     BILLED_TWICE,
+    COPY_LEFT,
     LEAKED,
     LOST,
     PAID_FAILED,
@@ -80,13 +81,15 @@ def _ends(audit: Audit) -> Iterator[Row]:
         yield f"  {status}", ends[status]
         for code, count in sorted(_by_code(audit, status).items()):
             yield f"    {code}", count
-    for what in (LOST, STUCK, PAID_FAILED, WRONG_IMAGE, UNEXPLAINED, LEAKED):
+    for what in (LOST, STUCK, PAID_FAILED, WRONG_IMAGE, UNEXPLAINED, LEAKED, COPY_LEFT):
         yield f"  {what}", audit.count(what)
 
 
 def _bills(audit: Audit) -> Iterator[Row]:
     predictions = audit.evidence.predictions
+    converted = sum(task.converted for task in audit.evidence.tasks.values())
     yield "accepted by the vendor", len(predictions)
+    yield "  as a converted copy", converted
     yield "  refunded, for the vendor failed", len(predictions) - len(audit.billed)
     yield "  billed", len(audit.billed)
     yield "    to a task that knows its prediction", audit.settled_bills

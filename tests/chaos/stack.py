@@ -240,6 +240,12 @@ class CampaignStack(StackClient):
         saved = self.s3.get_object(Bucket=self.env["OUTPUT_BUCKET"], Key=key)
         return Png(number_in(saved["Body"].read()), saved["Metadata"].get("cutout-task-id", ""))
 
+    def copies(self) -> set[str]:
+        """The tasks whose upload's converted copy is there."""
+        bucket = self.local.physical_name("ConvertedBucket")
+        found = self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {copy["Key"].rpartition("/")[2] for copy in found}
+
     def numbered_predictions(self) -> list[dict[str, Any]]:
         """What the vendor accepted, each with the number in its output, if it has one."""
         return [entry | {"number": self._number_of(entry)} for entry in self.predictions()]

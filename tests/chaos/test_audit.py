@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 
 import pytest
 
+from cutout.convert import upright
+from cutout.domain.images import is_convertible
 from cutout.domain.tasks import Status, Task, new_task
 from cutout.domain.uploads import Upload
 from cutout_local.wavespeed.faults import Fault
 from tests.chaos.audit import (
     BILLED_TWICE,
+    COPY_LEFT,
     LEAKED,
     LOST,
     PAID_FAILED,
@@ -142,6 +146,10 @@ def leaked(found: Evidence) -> None:
     found.leaks.append("secret 0 in the item of a task")
 
 
+def copy_left(found: Evidence) -> None:
+    found.copies.add(upload_of(NEWER).task_id)
+
+
 @pytest.mark.parametrize(
     ("harm", "expected"),
     [
@@ -158,6 +166,7 @@ def leaked(found: Evidence) -> None:
         (stuck, [STUCK]),
         (paid_and_failed, [PAID_FAILED]),
         (leaked, [LEAKED]),
+        (copy_left, [COPY_LEFT]),
     ],
 )
 def test_what_is_wrong_is_found(harm: Callable[[Evidence], None], expected: list[str]) -> None:
@@ -198,6 +207,15 @@ def test_the_default_plan_has_every_kind_of_file_and_every_fault() -> None:
     assert {planned.kind for planned in plan.uploads} == {"photo", *KINDS}
     assert {rule.fault for rule in plan.rules} == set(Fault)
     assert len({planned.key for planned in plan.uploads}) < 300
+
+
+@pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
+def test_a_number_survives_the_conversion(kind: str) -> None:
+    file = Planned("d", number=0xABCDE, kind=kind).body
+
+    assert is_convertible(BytesIO(file))
+    jpeg, media_type = upright(file, max_megapixels=2)
+    assert (media_type, number_in(jpeg)) == ("image/jpeg", 0xABCDE)
 
 
 def test_a_number_survives_the_engine_and_damage_is_noticed() -> None:
