@@ -89,6 +89,31 @@ def test_an_index_is_read_to_its_last_page(
     assert harness.table.count("by-status", *key, most_pages=3) == 3
 
 
+def test_many_items_are_read_in_batches_and_what_was_not_read_is_asked_for_again(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [{"task_id": f"t{number}", "count": number} for number in (0, 99, 149)]
+    for item in there:
+        harness.table.put_new(item)
+    once, batches = harness.dynamodb.batch_get_item, list[int]()
+
+    def at_most_sixty(RequestItems: Any) -> Any:  # noqa: N803
+        (name, asked), *_ = RequestItems.items()
+        assert asked["ConsistentRead"] is True
+        batches.append(len(asked["Keys"]))
+        answer = once(RequestItems={name: asked | {"Keys": asked["Keys"][:60]}})
+        left = asked["Keys"][60:]
+        return answer | {"UnprocessedKeys": {name: asked | {"Keys": left}} if left else {}}
+
+    monkeypatch.setattr(harness.dynamodb, "batch_get_item", at_most_sixty)
+    keys = [f"t{number}" for number in range(150)]
+
+    assert harness.table.existing([*keys, "t0"]) == {"t0", "t99", "t149"}
+    assert batches[0] == 100  # DynamoDB's limit
+    assert sorted(harness.table.get_many(keys), key=lambda item: item["count"]) == there
+    assert harness.table.get_many([]) == []
+
+
 def test_trouble_of_the_service_is_told_as_such(harness: PipelineHarness) -> None:
     missing = Table(harness.dynamodb, "no-such-table")
 
