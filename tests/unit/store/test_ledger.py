@@ -255,6 +255,14 @@ def test_a_submit_that_was_accepted_after_all_is_not_given_up(
     assert list(harness.ledger.unanswered_submits()) == []
 
 
+def test_a_submit_that_was_refused_is_not_given_up(harness: PipelineHarness, task: Task) -> None:
+    sent = harness.ledger.move(task, Status.SUBMITTING, NOW, attempt=1)
+
+    harness.ledger.move(sent, Status.QUEUED, NOW)
+
+    assert list(harness.ledger.unanswered_submits()) == []
+
+
 def test_what_is_given_up_is_remembered_once_and_for_longer_than_the_vendor_does(
     harness: PipelineHarness, task: Task
 ) -> None:
