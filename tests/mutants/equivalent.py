@@ -13,6 +13,9 @@ _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 EQUIVALENT: dict[str, str] = {
     "store.table module: (str, Any) -> (Any,)": _TYPE,
     "store.table module: (str, Any) -> (str,)": _TYPE,
+    "store.output_locks OutputLocks.acquire: held < mine -> held <= mine": (
+        "what is equal was found just before"
+    ),
     "store.ledger module: datetime.max.replace(...) without tzinfo": (
         "only its text is used, which comes after all others with and without a zone"
     ),

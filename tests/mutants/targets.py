@@ -8,7 +8,12 @@ LAYER = ROOT / "layers" / "cutout"
 # By module. Only quick tests: what they do not catch, they have to learn.
 MODULES = {
     "cutout.store.table": ["unit/store"],
-    "cutout.store.ledger": ["unit/store/test_ledger.py", "unit/test_webhook.py"],
+    "cutout.store.ledger": [
+        "unit/store/test_ledger.py",
+        "unit/test_reconcile.py",
+        "unit/test_submit_ways.py",
+        "unit/test_webhook.py",
+    ],
     "cutout.store.governor": ["unit/store/test_governor.py"],
     "cutout.store.output_locks": ["unit/store/test_output_locks.py"],
     "cutout.close": ["unit/test_backstop.py", "unit/test_submit.py"],

@@ -56,6 +56,15 @@ def test_an_older_revision_never_comes_after_a_newer_one(
         locks.acquire(OLDER, UNTIL.replace(minute=30), UNTIL.replace(minute=35))
 
 
+def test_of_revisions_that_have_an_order_the_bucket_is_not_asked(harness: PipelineHarness) -> None:
+    locks = OutputLocks(harness.table, lambda _task: True)
+    locks.acquire(NEWER, NOW, UNTIL)
+    locks.release(NEWER)
+
+    with pytest.raises(Superseded):
+        locks.acquire(OLDER, NOW, UNTIL)
+
+
 def test_a_lock_of_a_function_that_died_runs_out(locks: OutputLocks) -> None:
     locks.acquire(OLDER, NOW, UNTIL)
 
