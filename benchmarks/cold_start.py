@@ -22,10 +22,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cutout.settings import (
+    BackfillSettings,
     BackstopSettings,
     ClockSettings,
     ConvertSettings,
     PollSettings,
+    ReconcileSettings,
     SubmitSettings,
     WebhookSettings,
 )
@@ -44,16 +46,20 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "backstop": BackstopSettings,
     "clock": ClockSettings,
     "convert": ConvertSettings,
+    "backfill": BackfillSettings,
+    "reconcile": ReconcileSettings,
 }
 CLIENTS = {
     "submit": ("secretsmanager", "dynamodb", "s3", "lambda", "stepfunctions", "events", "sqs"),
     "poll": ("secretsmanager", "dynamodb", "s3", "events"),
     "webhook": ("secretsmanager", "dynamodb", "stepfunctions"),
     "backstop": ("dynamodb", "events"),
-    "clock": ("dynamodb", "sqs", "stepfunctions", "events"),
+    "clock": ("secretsmanager", "dynamodb", "sqs", "stepfunctions", "events"),
     "convert": ("s3",),
+    "backfill": ("dynamodb", "s3", "sqs"),
+    "reconcile": ("secretsmanager", "dynamodb", "s3"),
 }
-CALLS_THE_VENDOR = {"submit", "poll", "webhook", "clock"}
+CALLS_THE_VENDOR = {"submit", "poll", "webhook", "clock", "reconcile"}
 DECODERS = "import pi_heif\nfrom PIL import Image\n"
 
 
