@@ -5,18 +5,15 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer
-
 from cutout.domain.tasks import WATCHED, AttemptId, Status, Task
 from cutout.store.ledger import Ledger
-from cutout.store.table import Item, Table
+from cutout.store.table import Table, plain
 from cutout_cli.errors import KeyNotFound
 from cutout_cli.stacks import Stack
 from cutout_cli.text import shown
 
 _INDEX, _INDEX_KEY = "by-status", "open_status"
 _BATCH = 100  # DynamoDB's limit for BatchGetItem
-_deserialize = TypeDeserializer().deserialize
 
 
 class Tasks:
@@ -139,8 +136,4 @@ class Tasks:
 
 
 def _task(item: Mapping[str, Any]) -> Task:
-    return Task.model_validate(_plain(item))
-
-
-def _plain(item: Mapping[str, Any]) -> Item:
-    return {name: _deserialize(value) for name, value in item.items()}
+    return Task.model_validate(plain(item))

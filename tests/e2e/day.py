@@ -167,6 +167,9 @@ class Day:
         self._do("retry", "--failed", "--code", "prediction_failed", "--yes")
         self._say("For an image without a subject, the vendor would only give the same result:")
         self._do("explain", "day/wall-001.jpg")
+        self._say("Or is there a paid result that nobody has fetched?")
+        self._do("reconcile", code=1)
+        self._say("Only that one. Another try may do better:")
         self._do("retry", "day/wall-001.jpg", "--pay-again")
         wait_for(lambda: self._counts() == self.ended, seconds=600)
 
@@ -223,8 +226,8 @@ class Day:
     def _say(self, *paragraphs: str) -> None:
         self.page += [f"{paragraph}\n" for paragraph in paragraphs]
 
-    def _do(self, *arguments: str) -> None:
-        answer = self.cutout(*arguments).output
+    def _do(self, *arguments: str, code: int = 0) -> None:
+        answer = self.cutout(*arguments, code=code).output
         command = shlex.join(["cutout", *arguments])
         self.page.append(f"```console\n$ {command}\n{shortened(answer)}```\n")
 

@@ -33,7 +33,7 @@ class Table:
         """Read an item, strongly consistent."""
         with self._errors(key):
             answer = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True)
-        return _plain(answer["Item"]) if "Item" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Which of these items are there; strongly consistent."""
@@ -51,7 +51,7 @@ class Table:
             asked: Any = {"Keys": batch, "ConsistentRead": True, **how}
             with self._errors(f"{len(batch)} items"):
                 answer: Any = self._client.batch_get_item(RequestItems={self._name: asked})
-            yield from map(_plain, answer["Responses"].get(self._name, []))
+            yield from map(plain, answer["Responses"].get(self._name, []))
             left += answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
 
     def query(self, index: str, name: str, value: str) -> list[Item]:
@@ -65,7 +65,7 @@ class Table:
                 ExpressionAttributeValues={":value": {"S": value}},
                 ScanIndexForward=False,
             )
-        return [_plain(item) for item in answer["Items"]]
+        return [plain(item) for item in answer["Items"]]
 
     def query_until(
         self, index: str, key: tuple[str, str], until: tuple[str, str]
@@ -84,7 +84,7 @@ class Table:
         while True:
             with self._errors(key[1]):
                 page = self._client.query(**asked)
-            yield from map(_plain, page["Items"])
+            yield from map(plain, page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -140,7 +140,7 @@ class Table:
                 ReturnValues="ALL_NEW",
                 **more,
             )
-        return _plain(answer["Attributes"])
+        return plain(answer["Attributes"])
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -156,5 +156,6 @@ def _key(key: str) -> dict[str, Any]:
     return {"task_id": {"S": key}}
 
 
-def _plain(item: Mapping[str, Any]) -> Item:
+def plain(item: Mapping[str, Any]) -> Item:
+    """An item as DynamoDB has it, in Python's values."""
     return {name: _deserialize(value) for name, value in item.items()}
