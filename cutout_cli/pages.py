@@ -89,11 +89,18 @@ class Runs:
         stopped: list[str] = []
         while running := self.running():
             for name in running:
-                self._states.stop_execution(
-                    executionArn=self._arn(name), error="Stopped", cause="by cutout backfill --stop"
-                )
+                self._stop(name)
             stopped += running
         return list(dict.fromkeys(stopped))
+
+    def _stop(self, name: str) -> None:
+        try:
+            self._states.stop_execution(
+                executionArn=self._arn(name), error="Stopped", cause="by cutout backfill --stop"
+            )
+        except ClientError:
+            if name in self.running():  # else it ended in this moment, and another may go on
+                raise
 
     def _find(self, name: str) -> dict[str, Any]:
         """An execution; the next one of a run may take a moment to be seen."""

@@ -81,7 +81,7 @@ def test_a_failed_task_is_an_exception_with_its_text(call: Call, blank_url: str)
 
 def test_its_timeout_is_an_exception(server: ServerHarness, call: Call, image_url: str) -> None:
     server.set_faults({"fault": "task-never-ends"})
-    answer = call("run", MODEL, {"image": image_url}, {**FAST, "timeout": 0.3})
+    answer = call("run", MODEL, {"image": image_url}, {**FAST, "timeout": 2})
     assert "timed out" in answer["message"]
 
 
