@@ -10,6 +10,7 @@ MODULES = {
     "cutout.store.table": ["unit/store"],
     "cutout.store.ledger": [
         "unit/store/test_ledger.py",
+        "unit/test_backfill.py",
         "unit/test_reconcile.py",
         "unit/test_submit_ways.py",
         "unit/test_webhook.py",
@@ -25,8 +26,14 @@ MODULES = {
         "unit/test_convert.py",
         "unit/test_reuse.py",
         "unit/test_settle.py",
+        "unit/test_backfill.py",
     ],
-    "cutout.poll": ["unit/test_poll.py", "unit/test_reuse.py", "unit/test_convert.py"],
+    "cutout.poll": [
+        "unit/test_poll.py",
+        "unit/test_reuse.py",
+        "unit/test_convert.py",
+        "unit/test_erase.py",
+    ],
     "cutout.webhook": ["unit/test_webhook.py"],
     "cutout.wavespeed.client": [
         "unit/wavespeed/test_client.py",
