@@ -48,9 +48,12 @@ class Reusing:
 
     def poll(self, upload: Upload, *answers: httpx.Response) -> Task:
         self.harness.answers = list(answers)
-        self.harness.poller(reuse_results=True).poll(upload.task_id)
+        told = self.harness.poller(reuse_results=True).poll(upload.task_id)
         assert self.harness.answers == []
-        return self.harness.task(upload)
+        task = self.harness.task(upload)
+        assert told.status is task.status
+        assert (told.wait_seconds > 0) is (task.status is Status.PROCESSING)
+        return task
 
     def complete(self, upload: Upload, prediction_id: str = "p1", body: bytes = PNG) -> Task:
         url = "https://vendor.test/out.png"
