@@ -11,6 +11,7 @@ MODULES = {
     "cutout.store.ledger": [
         "unit/store/test_ledger.py",
         "unit/test_backfill.py",
+        "unit/test_erase.py",
         "unit/test_reconcile.py",
         "unit/test_submit_ways.py",
         "unit/test_webhook.py",
