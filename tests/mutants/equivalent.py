@@ -7,6 +7,7 @@ _NO_PROXY = (
 
 _LONG_AGO = "any time that is long ago, here in microseconds of 1970, is as good"
 _TYPE = "only the type checker reads it"
+_SAME_LENGTH = "the one list is made of the other"
 _CAPPED = "so many digits are more than the cap"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
@@ -20,6 +21,12 @@ EQUIVALENT: dict[str, str] = {
         "only its text is used, which comes after all others with and without a zone"
     ),
     "store.ledger module: 8 -> 9": _TUNED,
+    "store.ledger Ledger.claim_unversioned: self._table.get(shared) or item -> "
+    "self._table.get(shared)": "a claim that expires between two calls; the message comes again",
+    "store.ledger Ledger.missing: zip(...) without strict": _SAME_LENGTH,
+    "store.ledger Ledger.missing: True -> False": _SAME_LENGTH,
+    "store.ledger _remembered: {None, changes.get('prediction_id', task.prediction_id)} -> "
+    "{changes.get('prediction_id', task.prediction_id)}": "it writes what is there already",
     "store.ledger Ledger.count: 100 -> 101": _TUNED,
     "store.ledger Ledger.count: 100 -> 99": _TUNED,
     "store.governor Governor.slot: 0 -> 1": _LONG_AGO,

@@ -200,12 +200,25 @@ def test_without_a_version_an_event_and_a_listing_are_one_task_whichever_comes_f
     assert found.task_id == listed.task_id
     harness.answers = [accepted("p2")]
     harness.submitter().submit(found)
-    late, at = event(listed, "0A2", NOW - timedelta(seconds=1))
+    late, at = event(listed, "0A2", NOW)
     harness.submitter().submit(late, at)
 
     assert harness.task(listed).status is Status.PROCESSING
     assert harness.ledger.find(late.task_id) is None
     assert harness.answers == []
+
+
+def test_a_listed_object_whose_sender_died_before_it_wrote_the_task_is_sent_again(
+    harness: PipelineHarness, unversioned: Upload, run: Callable[..., list[Upload]]
+) -> None:
+    (found,) = run()
+    submitter = harness.submitter()
+    assert harness.ledger.claim_unversioned(submitter._new_task(found), None)
+    harness.answers = [accepted()]
+
+    submitter.submit(found)
+
+    assert harness.task(found).status is Status.PROCESSING
 
 
 def test_a_listing_that_was_read_before_the_event_came_is_no_second_task(
@@ -220,6 +233,19 @@ def test_a_listing_that_was_read_before_the_event_came_is_no_second_task(
 
     assert harness.ledger.find(found.task_id) is None
     assert harness.task(created[0]).attempt == 1
+
+
+def test_the_same_bytes_uploaded_twice_at_once_are_two_tasks(
+    harness: PipelineHarness, unversioned: Upload
+) -> None:
+    first = event(unversioned, "0A1", NOW - timedelta(seconds=2))
+    second = event(unversioned, "0A2", NOW - timedelta(seconds=1))
+    harness.answers = [accepted(), accepted("p2")]
+
+    for one in (first, second):
+        harness.submitter().submit(*one)
+
+    assert harness.task(second[0]).status is Status.PROCESSING
 
 
 def test_the_same_bytes_uploaded_again_are_another_task(

@@ -12,7 +12,15 @@ from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
 from functions.submit import app
-from tests.support.harness import LEASE_SECONDS, PipelineHarness, Reply, accepted, answer, refused
+from tests.support.harness import (
+    LEASE_SECONDS,
+    WEBHOOK_URL,
+    PipelineHarness,
+    Reply,
+    accepted,
+    answer,
+    refused,
+)
 from tests.support.images import jpeg
 
 NO_MACHINE = "arn:aws:states:us-east-1:1:stateMachine:no"
@@ -27,7 +35,7 @@ def upload(harness: PipelineHarness) -> Upload:
 def failed(harness: PipelineHarness, upload: Upload, reply: httpx.Response | None = None) -> Task:
     """A task that the vendor took and that ended without an image."""
     harness.answers = [reply or accepted("p1")]
-    harness.submitter().submit(upload)
+    harness.submitter(webhook_url=WEBHOOK_URL).submit(upload)
     task = harness.task(upload)
     if task.status is Status.FAILED:
         return task
@@ -68,6 +76,7 @@ def test_what_the_vendor_has_or_will_have_is_fetched_for_nothing(
     assert (task.code, task.reason) == (None, None)
     assert posts(harness) == 1
     assert sorted(harness.executions()) == [f"{upload.task_id}-1", f"{upload.task_id}-2"]
+    assert not task.callback_expected
     assert not harness.first_input(task)["await_callback"]
 
 

@@ -368,7 +368,10 @@ def test_a_vendor_that_cannot_be_asked_is_asked_later(
     assert later.reason == task.reason
     assert later.due_at
     assert timedelta(0) < later.due_at - harness.now <= timedelta(minutes=15)
-    sent = looked_at(harness, submitter, later, history(), accepted("p2"))
+    harness.pass_time(6 * 3600)
+    much_later = looked_at(harness, submitter, later, *([trouble] * times))
+    assert much_later.due_at == harness.now + timedelta(minutes=15)
+    sent = looked_at(harness, submitter, much_later, history(), accepted("p2"))
     assert sent.status is Status.PROCESSING
 
 
