@@ -48,11 +48,9 @@ class Background:
 
     async def stop(self) -> None:
         """Cancel everything and wait until it is gone."""
-        while self._running:
-            for task in self._running:
-                task.cancel()
-            # A timeout that ends in the same moment can swallow a cancellation.
-            await asyncio.wait(self._running, timeout=1)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
 
 class Runner:
