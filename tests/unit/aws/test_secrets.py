@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import boto3
@@ -130,7 +131,7 @@ def test_a_key_that_stays_wrong_is_read_once_a_minute(
 ) -> None:
     put("wsk-1")
     now = 0.0
-    monkeypatch.setattr("cutout.aws.secrets.time.monotonic", lambda: now)
+    monkeypatch.setattr("cutout.aws.secrets.time", SimpleNamespace(monotonic=lambda: now))
     key = ApiKey(client, NAME)
     key.fresh()
     client.put_secret_value(SecretId=NAME, SecretString="wsk-2")

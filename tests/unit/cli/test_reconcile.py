@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> States:
     states = States()
     monkeypatch.setattr(Runs, "_states", states)
     monkeypatch.setattr("cutout_cli.pages._LOOK_SECONDS", 0)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("cutout_cli.reconcile.time", SimpleNamespace(sleep=lambda _: None))
     return states
 
 
