@@ -160,7 +160,7 @@ def go_through_everything(stack: StackClient) -> None:
     stack.states.start_execution(
         stateMachineArn=stack.local.outputs["ReconcileArn"], input=json.dumps(everything)
     )
-    for action in ("s3:GetObject", "secretsmanager:GetSecretValue"):
+    for action in ("s3:GetObject", "s3:ListBucket", "secretsmanager:GetSecretValue"):
         wait_for_call(stack, "ReconcileFunction", action)
     left = stack.s3.list_objects_v2(Bucket=stack.local.physical_name("ConvertedBucket"))
     assert left["KeyCount"] == 0
