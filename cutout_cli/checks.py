@@ -247,8 +247,12 @@ def concurrency(stack: Stack) -> Iterator[Finding]:
 def functions_at_once(parameters: dict[str, str]) -> int:
     """How many functions a steady stream of uploads has running at the same time."""
     submits = int(parameters["SubmitConcurrency"])
-    a_second = int(parameters["ImagesPerMinute"]) / 60 or submits / _SUBMIT_SECONDS
-    return submits + ceil(a_second * _POLLS_SECONDS) + _OTHERS
+    return submits + ceil(_images_a_second(parameters) * _POLLS_SECONDS) + _OTHERS
+
+
+def _images_a_second(parameters: dict[str, str]) -> float:
+    submits = int(parameters["SubmitConcurrency"])
+    return int(parameters["ImagesPerMinute"]) / 60 or submits / _SUBMIT_SECONDS
 
 
 def transitions(stack: Stack) -> Iterator[Finding]:
@@ -275,9 +279,8 @@ def transitions(stack: Stack) -> Iterator[Finding]:
 def transitions_a_second(parameters: dict[str, str]) -> float:
     """State transitions of a steady stream of uploads, for a model that takes four seconds."""
     image = WITH_WEBHOOK if parameters["Webhook"] == "on" else POLLED
-    submits = int(parameters["SubmitConcurrency"])
-    a_second = int(parameters["ImagesPerMinute"]) / 60 or submits / _SUBMIT_SECONDS
-    return a_second * (STATE_TRANSITIONS.image + STATE_TRANSITIONS.poll * float(image.polls))
+    of_an_image = STATE_TRANSITIONS.image + STATE_TRANSITIONS.poll * float(image.polls)
+    return _images_a_second(parameters) * of_an_image
 
 
 def webhook(stack: Stack) -> Iterator[Finding]:

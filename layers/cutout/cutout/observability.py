@@ -20,74 +20,69 @@ for chatty in ("httpx", "botocore"):
 
 def count_woken(reason: str, tasks: int) -> None:
     """Count tasks that were due, as metric `TasksWoken` by reason."""
-    with single_metric(name="TasksWoken", unit=MetricUnit.Count, value=tasks) as metric:
-        metric.add_dimension("reason", reason)
+    _put("TasksWoken", tasks, reason=reason)
 
 
 def count_recovered(tasks: int) -> None:
     """Count tasks that the clock took up again after a loss, as metric `TasksRecovered`."""
-    with single_metric(name="TasksRecovered", unit=MetricUnit.Count, value=tasks):
-        pass
+    _put("TasksRecovered", tasks)
 
 
 def count_stuck(tasks: int) -> None:
     """Count executions that run long after their deadline, as metric `TasksStuck`."""
-    with single_metric(name="TasksStuck", unit=MetricUnit.Count, value=tasks):
-        pass
+    _put("TasksStuck", tasks)
 
 
 def count_task(status: Status) -> None:
     """Count one task that came into a status, as metric `TasksCompleted` and so on."""
-    with single_metric(name=f"Tasks{status.capitalize()}", unit=MetricUnit.Count, value=1):
-        pass
+    _put(f"Tasks{status.capitalize()}")
 
 
 def count_reused() -> None:
     """Count one PNG that is a copy and cost nothing, as metric `TasksReused`."""
-    with single_metric(name="TasksReused", unit=MetricUnit.Count, value=1):
-        pass
+    _put("TasksReused")
 
 
 def count_findings(kind: str, findings: int) -> None:
     """Count what a reconciliation found, as metric `Findings` by kind."""
-    with single_metric(name="Findings", unit=MetricUnit.Count, value=findings) as metric:
-        metric.add_dimension("kind", kind)
+    _put("Findings", findings, kind=kind)
 
 
 def count_not_erased() -> None:
     """Count one result that the vendor was to delete and has not, as metric `TasksNotErased`."""
-    with single_metric(name="TasksNotErased", unit=MetricUnit.Count, value=1):
-        pass
+    _put("TasksNotErased")
 
 
 def count_wait(code: str) -> None:
     """Count one task that has to wait, as metric `TasksWaiting`, by the code that says why."""
-    with single_metric(name="TasksWaiting", unit=MetricUnit.Count, value=1) as metric:
-        metric.add_dimension(name="code", value=code)
+    _put("TasksWaiting", code=code)
 
 
 def measure_open(status: Status, tasks: int) -> None:
     """How many tasks are in a status now, as metric `OpenTasks`."""
-    with single_metric(name="OpenTasks", unit=MetricUnit.Count, value=tasks) as metric:
-        metric.add_dimension("status", status)
+    _put("OpenTasks", tasks, status=status)
 
 
 def measure_oldest(seconds: float) -> None:
     """How long the oldest task has waited for its turn, as metric `OldestWaitSeconds`."""
-    with single_metric(name="OldestWaitSeconds", unit=MetricUnit.Seconds, value=seconds):
-        pass
+    _put("OldestWaitSeconds", seconds, MetricUnit.Seconds)
 
 
 def measure_balance(usd: Decimal) -> None:
     """What the vendor's account holds, in USD, as metric `VendorBalance`."""
-    with single_metric(name="VendorBalance", unit=MetricUnit.NoUnit, value=float(usd)):
-        pass
+    _put("VendorBalance", float(usd), MetricUnit.NoUnit)
 
 
 def measure_completed(task: Task) -> None:
     """How long a completed task took, from its claim to its PNG, and how many polls."""
     took = task.entered_at[Status.COMPLETED] - task.created_at
-    with single_metric(name="TaskSeconds", unit=MetricUnit.Seconds, value=took.total_seconds()):
-        pass
-    with single_metric(name="TaskPolls", unit=MetricUnit.Count, value=task.polls):
-        pass
+    _put("TaskSeconds", took.total_seconds(), MetricUnit.Seconds)
+    _put("TaskPolls", task.polls)
+
+
+def _put(
+    name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count, **dimensions: str
+) -> None:
+    with single_metric(name=name, unit=unit, value=value) as metric:
+        for dimension, of in dimensions.items():
+            metric.add_dimension(dimension, of)
