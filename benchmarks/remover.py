@@ -1,8 +1,7 @@
-"""Measure a remover against photos whose alpha is known.
+"""Measure the remover against photos whose alpha is known.
 
     python -m benchmarks.remover photos/            # name.jpg beside name.alpha.png
                                                     # kinds: name and category in manifest.csv
-    python -m benchmarks.remover --engine rembg photos/
     python -m benchmarks.remover                    # scikit-image's sample photo, no reference
 
 IoU compares the pixels that are more than half opaque; the alpha error is the mean absolute
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import coffee
 
-from cutout_local.remover import Cutout, NoSubject, Remover, decode, load
+from cutout_local.remover import NoSubject, decode, remove
 
 MAX_PIXELS = 50_000_000
 
@@ -38,26 +37,24 @@ class Row(NamedTuple):
 
 def main() -> None:
     arguments = _arguments()
-    remove = load(arguments.engine)
     if arguments.folder is None:
-        measure_sample(remove)
+        measure_sample()
         return
     photos = sorted(arguments.folder.glob("*.jpg"))
     if not photos:
         raise SystemExit(f"no .jpg files in {arguments.folder}")
-    rows = [measure(remove, photo) for photo in photos]
+    rows = [measure(photo) for photo in photos]
     print_table(rows)
     print_kinds(rows, kinds(arguments.folder))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure a background remover.")
+    parser = argparse.ArgumentParser(description="Measure the background remover.")
     parser.add_argument("folder", nargs="?", type=Path, help="name.jpg beside name.alpha.png")
-    parser.add_argument("--engine", default="u2netp", help="u2netp (default) or rembg")
     return parser.parse_args()
 
 
-def measure_sample(remove: Remover) -> None:
+def measure_sample() -> None:
     photo = coffee()  # type: ignore[no-untyped-call]
     start = time.perf_counter()
     cutout = remove(photo)
@@ -65,19 +62,20 @@ def measure_sample(remove: Remover) -> None:
     print(f"coffee: {seconds:.2f} s, confidence {cutout.confidence}, level {cutout.level}")
 
 
-def measure(remove: Remover, photo: Path) -> Row:
+def measure(photo: Path) -> Row:
     """Compare one photo's alpha with its reference; no subject counts as all transparent."""
     rgb = decode(photo.read_bytes(), MAX_PIXELS)
     reference = np.asarray(Image.open(photo.with_suffix(".alpha.png")).convert("L")) / 255
+    alpha, level = np.zeros(reference.shape), "-"
     start = time.perf_counter()
     try:
         cutout = remove(rgb)
+        alpha, level = cutout.rgba[..., 3] / 255, cutout.level
     except NoSubject:
-        cutout = Cutout(np.zeros((*reference.shape, 4), np.uint8))
+        pass
     seconds = time.perf_counter() - start
-    alpha = cutout.rgba[..., 3] / 255
     error = float(np.abs(alpha - reference).mean())
-    return Row(photo.stem, iou(alpha, reference), error, seconds, cutout.level or "-")
+    return Row(photo.stem, iou(alpha, reference), error, seconds, level)
 
 
 def iou(alpha: NDArray[np.floating], reference: NDArray[np.floating]) -> float:

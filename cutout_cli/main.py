@@ -49,7 +49,6 @@ def run(
     ] = None,
     timeout: options.Timeout = 300,
     as_json: options.Json = False,
-    remover: options.Remover = "u2netp",
     parameter: options.Parameters = None,
 ) -> None:
     """Start the whole stack, send photos through it, save their PNGs, stop it again.
@@ -69,7 +68,7 @@ def run(
     wanted = DeliveryOptions(out.resolve(), force, timeout, as_json, sheet)
     with tempfile.TemporaryDirectory() as scratch:
         chosen = photos or [sample(Path(scratch))]
-        succeeded = run_photos(chosen, remover, checked, wanted)
+        succeeded = run_photos(chosen, checked, wanted)
     raise typer.Exit(0 if succeeded else FAILED)
 
 
@@ -77,7 +76,6 @@ def run(
 def up(
     aws_port: options.AwsPort = 5566,
     wavespeed_port: options.WaveSpeedPort = 5567,
-    remover: options.Remover = "u2netp",
     parameter: options.Parameters = None,
     data: Annotated[
         Path | None,
@@ -104,7 +102,6 @@ def up(
         taken_ports_explained(),
         state_file.publisher() as publish,
         local_stack(
-            remover=remover,
             aws_port=aws_port,
             wavespeed_port=wavespeed_port,
             parameters=checked,
@@ -168,7 +165,6 @@ def api(
             envvar="WAVESPEED_API_KEY", help="The key that clients must send; else a new one."
         ),
     ] = None,
-    remover: options.Remover = "u2netp",
     fetch_link_local: Annotated[
         bool,
         typer.Option("--fetch-link-local", help="Fetch from link-local and metadata addresses."),
@@ -181,7 +177,7 @@ def api(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     key = {"api_key": api_key} if api_key else {}
     settings = Settings(**key, fetch_link_local=fetch_link_local)
-    with Server(settings, port=port, remover=remover) as server:
+    with Server(settings, port=port) as server:
         server.wait_for_remover()
         print(f"listening on {server.base_url}, described at {server.base_url}/docs")
         print(f"export WAVESPEED_API_KEY={settings.api_key}", flush=True)

@@ -23,9 +23,6 @@ WaveSpeedPort = Annotated[
     int,
     typer.Option(envvar="CUTOUT_WAVESPEED_PORT", help="Port of the WaveSpeed server.", **PORTS),
 ]
-Remover = Annotated[
-    str, typer.Option(envvar="CUTOUT_REMOVER", help="Who removes backgrounds: u2netp or rembg.")
-]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(

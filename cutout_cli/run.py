@@ -14,9 +14,7 @@ from cutout_cli.text import shown
 from cutout_local.stack import local_stack
 
 
-def run_photos(
-    paths: list[Path], remover: str, parameters: Mapping[str, str], options: DeliveryOptions
-) -> bool:
+def run_photos(paths: list[Path], parameters: Mapping[str, str], options: DeliveryOptions) -> bool:
     """Cut out every photo and tell how it went; whether all succeeded.
 
     Raises a `CommandError`, `LocalAwsError` or `ServerError`.
@@ -29,7 +27,7 @@ def run_photos(
     if found.skipped:
         told.print(f"skipped, for they are not named as images: {listed(found.skipped)}")
     started = time.monotonic()
-    with local_stack(remover=remover, parameters=parameters) as running:
+    with local_stack(parameters=parameters) as running:
         running.wavespeed.wait_for_remover()
         told.print(f"the stack is up after {time.monotonic() - started:.1f} s")
         delivery = Delivery(local(running.environment), options)

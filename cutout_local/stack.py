@@ -56,7 +56,6 @@ class LocalStack:
 @contextmanager
 def local_stack(
     *,
-    remover: str = "u2netp",
     aws_port: int = 0,
     wavespeed_port: int = 0,
     parameters: Mapping[str, str] | None = None,
@@ -92,7 +91,6 @@ def local_stack(
         wavespeed = Server(
             settings,
             port=wavespeed_port,
-            remover=remover,
             load_engine=load_engine,
             folder=_made(folder / "wavespeed"),
         )

@@ -1,12 +1,10 @@
-"""Background removers: bytes in, a cutout with straight alpha out.
+"""The background remover: bytes in, a cutout with straight alpha out.
 
-remove = load("u2netp")
 cutout = remove(decode(data, max_pixels=50_000_000))
 png = encode_png(cutout.rgba)
 """
 
 from cutout_local.remover.decode import decode, encode_png
-from cutout_local.remover.engines import load
 from cutout_local.remover.errors import (
     ImageTooLarge,
     NoSubject,
@@ -14,18 +12,20 @@ from cutout_local.remover.errors import (
     RemoverUnavailable,
     UnreadableImage,
 )
-from cutout_local.remover.result import Cutout, Level, Remover
+from cutout_local.remover.result import Cutout, Level
+from cutout_local.remover.saliency import load_network
+from cutout_local.remover.u2netp import remove
 
 __all__ = [
     "Cutout",
     "ImageTooLarge",
     "Level",
     "NoSubject",
-    "Remover",
     "RemoverError",
     "RemoverUnavailable",
     "UnreadableImage",
     "decode",
     "encode_png",
-    "load",
+    "load_network",
+    "remove",
 ]

@@ -25,4 +25,4 @@ class ImageTooLarge(RemoverError):
 
 
 class RemoverUnavailable(RemoverError):
-    """The engine that was asked for cannot run here."""
+    """The remover cannot run here."""

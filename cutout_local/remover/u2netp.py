@@ -16,7 +16,7 @@ BETWEEN_BARS = 0.8  # confidence at most: less than `high`, since the photo is n
 
 
 def remove(rgb: Image) -> Cutout:
-    """Cut the subject out of an (H, W, 3) image; raise `NoSubject` if there is none."""
+    """Cut the subject out of (H, W, 3) uint8 sRGB; raise `NoSubject` if there is none."""
     mask, score = _find_subject(fit(rgb, WORK_SIDE))
     alpha = matte(rgb, mask)
     opacity = (alpha * 255 + 0.5).astype(np.uint8)

@@ -29,7 +29,7 @@ class Server:
     with Server(Settings(api_key="key"), port=0) as server:
         httpx.get(server.base_url + "/api/v3/balance", headers={"Authorization": "Bearer key"})
 
-    `remover` is the name of an engine of `cutout_local.remover`; `load_engine` replaces it.
+    `load_engine` takes the place of `cutout_local.remover`.
     `folder` keeps tasks and outputs for the next server; without it they end with the server.
     The workers are processes that import the caller's main module anew, so a script needs its
     `if __name__ == "__main__"`.
@@ -43,7 +43,6 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        remover: str = "u2netp",
         load_engine: LoadEngine | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -51,7 +50,7 @@ class Server:
         self._folder = folder
         self._host = host
         self._port = port
-        self._load = load_engine or partial(remover_engine, remover, settings.max_image_pixels)
+        self._load = load_engine or partial(remover_engine, settings.max_image_pixels)
 
     @property
     def base_url(self) -> str:

@@ -41,18 +41,18 @@ LoadEngine = Callable[[], Engine]
 """Runs in the worker, so it is picklable: a module's function or a `partial` of one."""
 
 
-def remover_engine(name: str, max_pixels: int) -> Engine:
-    """Load the remover `name`; raise `ServerFailure` if it cannot run here."""
+def remover_engine(max_pixels: int) -> Engine:
+    """Load the remover; raise `ServerFailure` if it cannot run here."""
     from cutout_local import remover
 
     try:
-        remove = remover.load(name)
+        remover.load_network()
     except remover.RemoverUnavailable as error:
         raise ServerFailure(str(error)) from error
 
     def cut_out(data: bytes) -> EncodedCutout:
         try:
-            cutout = remove(remover.decode(data, max_pixels))
+            cutout = remover.remove(remover.decode(data, max_pixels))
         except (remover.UnreadableImage, remover.ImageTooLarge) as error:
             raise BadMedia(str(error)) from error
         except remover.RemoverError as error:

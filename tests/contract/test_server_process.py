@@ -49,7 +49,7 @@ def photo() -> bytes:
 
 
 def test_a_photo_goes_all_the_way_through_the_real_remover() -> None:
-    with serve(partial(remover_engine, "u2netp", 100_000)) as running:
+    with serve(partial(remover_engine, 100_000)) as running:
         data = running.run(running.upload(photo()))
         assert data["status"] == "completed", data["error"]
         assert data["timings"]["inference"] > 0

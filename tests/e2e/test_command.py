@@ -70,13 +70,6 @@ def test_photos_and_folders_come_out_as_pngs(tmp_path: Path) -> None:
         assert children("CUTOUT_TEST=end") == []
 
 
-def test_an_engine_that_cannot_run_is_named(tmp_path: Path) -> None:
-    done = cutout("run", cwd=tmp_path, CUTOUT_REMOVER="magic")
-
-    assert done.returncode == 1
-    assert done.stderr == "cutout: there is no remover 'magic'; known are: rembg, u2netp\n"
-
-
 @pytest.fixture
 def up(tmp_path: Path, ports: tuple[str, str]) -> Iterator[Up]:
     up = Up(tmp_path, ports)

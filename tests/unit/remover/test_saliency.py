@@ -3,7 +3,7 @@ from importlib.metadata import PackageNotFoundError
 import numpy as np
 import pytest
 
-from cutout_local.remover import RemoverUnavailable, load, saliency
+from cutout_local.remover import RemoverUnavailable, saliency
 from tests.unit.remover.conftest import Scene
 
 
@@ -19,7 +19,7 @@ def test_a_black_image_is_no_subject() -> None:
     assert saliency.saliency(np.zeros((20, 30, 3), np.uint8)).max() < 0.5
 
 
-def test_a_model_that_is_not_installed_is_said_when_the_remover_is_loaded(
+def test_a_model_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(name: str) -> object:
@@ -29,4 +29,4 @@ def test_a_model_that_is_not_installed_is_said_when_the_remover_is_loaded(
     saliency.load_network.cache_clear()
 
     with pytest.raises(RemoverUnavailable, match="make setup"):
-        load("u2netp")
+        saliency.load_network()

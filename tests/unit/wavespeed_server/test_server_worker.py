@@ -1,4 +1,5 @@
 import pickle
+from importlib.metadata import PackageNotFoundError
 from io import BytesIO
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import skimage.data
 from PIL import Image
 
 from cutout.wavespeed.contract import Timings
+from cutout_local.remover import saliency
 from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailure, TaskFailure
 from cutout_local.wavespeed.worker import EncodedCutout, Engine, cut_out, remover_engine
 
@@ -32,7 +34,7 @@ def test_an_image_goes_from_file_to_file_with_its_time_and_confidence(tmp_path: 
 
 def test_the_remover_gives_a_png_of_the_same_size_with_its_confidence() -> None:
     photo = Image.fromarray(skimage.data.coffee()).resize((150, 100))  # type: ignore[no-untyped-call]
-    image = remover_engine("u2netp", 15_000)(to_png(photo))
+    image = remover_engine(15_000)(to_png(photo))
     with Image.open(BytesIO(image.png)) as png:
         assert (png.format, png.mode, png.size) == ("PNG", "RGBA", (150, 100))
     assert image.level in ("high", "medium", "low")
@@ -50,12 +52,20 @@ def test_the_removers_errors_become_failures_of_the_task(
     data: bytes, failure: type[TaskFailure]
 ) -> None:
     with pytest.raises(failure):
-        remover_engine("u2netp", 10_000)(data)
+        remover_engine(10_000)(data)
 
 
-def test_an_engine_that_does_not_exist_is_a_failure_of_the_server() -> None:
-    with pytest.raises(ServerFailure, match="no-such"):
-        remover_engine("no-such", 10_000)
+def test_a_remover_that_cannot_run_is_a_failure_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(name: str) -> object:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(saliency, "distribution", missing)
+    saliency.load_network.cache_clear()
+
+    with pytest.raises(ServerFailure, match="model is not installed"):
+        remover_engine(10_000)
 
 
 def test_failures_keep_their_kind_and_text_on_the_way_out_of_a_worker() -> None:
