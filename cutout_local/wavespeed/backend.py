@@ -17,14 +17,15 @@ from cutout_local.wavespeed.runner import Background, Runner
 from cutout_local.wavespeed.settings import Model, Settings
 from cutout_local.wavespeed.storage import Storage
 from cutout_local.wavespeed.tasks import Clock, Task, Tasks, new_id
-from cutout_local.wavespeed.uploads import Uploads
+from cutout_local.wavespeed.uploads import Upload, Uploads
 from cutout_local.wavespeed.webhooks import Webhooks
 
 
 class Backend:
     """Everything behind the routes. Made inside the event loop that serves.
 
-    The tasks in the folder's books are known, and those that had not ended are worked on again.
+    The tasks and uploads in the folder's books are known, and tasks that had not ended are worked
+    on again.
     """
 
     def __init__(
@@ -43,15 +44,22 @@ class Backend:
         self.tasks = Tasks(clock, settings.retention, settings.max_tasks)
         self._clock = clock
         self._storage = Storage(folder, settings.retention, settings.max_stored_bytes)
-        self.uploads = Uploads(self._storage, clock, settings.retention, settings.max_image_bytes)
+        self.uploads = Uploads(
+            self._storage,
+            Books(folder, Upload, ".ticket"),
+            clock,
+            settings.retention,
+            settings.max_image_bytes,
+        )
         self._client = web_client(settings, transport, resolve)
         fetcher = Fetcher(self._client, settings.fetch_timeout, settings.max_image_bytes)
         self._webhooks = Webhooks(self._client, self.faults, settings)
         self._deliveries = Background()
         self._runner = Runner(fetcher, cut_out, self.faults, settings.workers, self._on_end)
-        self._books = Books(folder)
+        self._books = Books(folder, Task, ".task")
         for task in self._books.read():
             self._know_again(task)
+        self._keep_again()
 
     def model(self, model_id: str) -> Model:
         """A model of the catalogue. Raises `BadRequest`."""
@@ -110,8 +118,14 @@ class Backend:
             self._runner.start(task)
             return
         task.ended.set()
-        if task.output.exists():
-            self._storage.keep(task.output, task.created_at)
+
+    def _keep_again(self) -> None:
+        """Have the files of both kinds in one row: the oldest go first."""
+        files = [(task.created_at, task.output) for task in self.tasks.all()]
+        files += [(upload.created_at, upload.path) for upload in self.uploads.all()]
+        for since, path in sorted(files):
+            if path.exists():
+                self._storage.keep(path, since)
 
     def output(self, task_id: str) -> Task:
         """A task whose output can be downloaded. Raises `NotFound`."""

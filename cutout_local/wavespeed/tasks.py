@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from cutout.wavespeed.contract import (
     History,
@@ -59,7 +59,7 @@ class Task:
     refunded: bool = False
     hidden: bool = False
     asked_about: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Annotated[asyncio.Event, Field(exclude=True)] = field(default_factory=asyncio.Event)
 
     @property
     def output_urls(self) -> list[str]:

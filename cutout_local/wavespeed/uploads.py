@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cutout_local.wavespeed.books import Books
 from cutout_local.wavespeed.errors import BadRequest, NotFound
 from cutout_local.wavespeed.storage import Storage
 from cutout_local.wavespeed.tasks import Clock, new_id
@@ -37,13 +38,19 @@ class Uploads:
     """All uploads of one server."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, retention: timedelta, max_bytes: int
+        self,
+        storage: Storage,
+        books: Books[Upload],
+        clock: Clock,
+        retention: timedelta,
+        max_bytes: int,
     ) -> None:
         self._storage = storage
+        self._books = books
         self._clock = clock
         self._retention = retention
         self._max_bytes = max_bytes
-        self._uploads: dict[str, Upload] = {}
+        self._uploads = {upload.id: upload for upload in books.read()}
 
     def create(self, filename: str, content_type: str | None, size: int | None) -> Upload:
         """Prepare a place for a file; raise `BadRequest` if it is too large or of no known type."""
@@ -57,6 +64,7 @@ class Uploads:
         path = self._storage.path(f"{upload_id}.upload")
         upload = Upload(upload_id, filename, kind, size, self._clock(), path)
         self._uploads[upload_id] = upload
+        self._books.write(upload)
         return upload
 
     async def receive(self, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
@@ -66,6 +74,7 @@ class Uploads:
             self._storage.drop(upload.path)
             raise BadRequest("the bytes that came are too many, or not as many as said")
         upload.size, upload.received = size, True
+        self._books.write(upload)
         self._storage.keep(upload.path, self._clock())
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> int:
@@ -94,6 +103,10 @@ class Uploads:
             raise NotFound("there is no such file, or it has expired")
         return upload
 
+    def all(self) -> list[Upload]:
+        """Every upload, those too whose bytes have not come."""
+        return list(self._uploads.values())
+
     def _age(self, upload: Upload) -> timedelta:
         return self._clock() - upload.created_at
 
@@ -102,4 +115,5 @@ class Uploads:
             if self._age(upload) < self._retention:
                 break
             self._storage.drop(upload.path)
+            self._books.drop(upload)
             del self._uploads[upload.id]
