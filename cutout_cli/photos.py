@@ -9,8 +9,10 @@ from pathlib import Path
 from cutout_cli.errors import PhotoNotFound, WouldOverwrite
 from cutout_cli.text import shown
 
+# Written here since Pillow, which knows them too, takes long to import.
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+    {".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"}
+    | {".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 
 

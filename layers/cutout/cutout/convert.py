@@ -18,7 +18,7 @@ from cutout.domain.messages import ConvertAnswer, ConvertRequest
 from cutout.domain.uploads import ConvertedImage
 from cutout.observability import logger
 
-_FORMATS = ("HEIF", "AVIF")  # Pillow's names
+FORMATS = ("HEIF", "AVIF")  # Pillow's names
 _QUALITY = 95
 
 register_heif_opener()
@@ -56,7 +56,7 @@ def upright(data: bytes, max_megapixels: int) -> tuple[bytes, str]:
     pixel is decoded, and `UnsupportedFormat`.
     """
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
             check_pixels(ImageHeader(str(image.format), *image.size), max_megapixels)
             return _encoded(ImageOps.exif_transpose(image), image.info.get("icc_profile"))
     except CutoutError:

@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cutout_cli.errors import PhotoNotFound, WouldOverwrite
-from cutout_cli.photos import check_targets, find_photos
+from cutout_cli.photos import IMAGE_SUFFIXES, check_targets, find_photos
 from cutout_cli.text import shown
+from cutout_local.remover.decode import FORMATS
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -39,6 +41,12 @@ def test_of_a_folder_images_are_taken_and_the_others_counted_by_kind(tmp_path: P
     ]
     skipped = {".jp2": 2, ".txt": 1, "hidden": 1, "without a suffix": 1}
     assert found.skipped == Counter(skipped)
+
+
+def test_a_suffix_is_an_images_if_pillow_and_the_remover_say_so() -> None:
+    formats = Image.registered_extensions()
+
+    assert {suffix for suffix in formats if formats[suffix] in FORMATS} == IMAGE_SUFFIXES
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from cutout import convert
+from cutout.domain import images
 from cutout_local.remover import ImageTooLarge, UnreadableImage, decode, encode_png
+from cutout_local.remover.decode import FORMATS
 from tests.support.images import HEIC
 
 LIMIT = 1_000_000
@@ -45,6 +48,12 @@ def test_a_phones_heic_is_decoded_upright() -> None:
     assert rgb.shape == (64, 48, 3)
     assert close(rgb[4, 24], RED)
     assert close(rgb[60, 24], GREEN)
+
+
+def test_the_formats_are_those_that_the_pipeline_takes_or_converts() -> None:
+    taken = {name.upper() for name in images.FORMATS.values()}
+
+    assert set(FORMATS) == taken | set(convert.FORMATS)
 
 
 @pytest.mark.parametrize("file_format", ["PPM", "ICO", "PCX"])
