@@ -1,6 +1,8 @@
 """What to do about each code that the ledger can hold."""
 
 RETRY = "cutout retry {key}{options}"
+ANEW = "another try is paid: " + RETRY + " --pay-again"
+FETCH = "it is fetched again for nothing: " + RETRY + "; if that changes nothing, " + ANEW
 RELOAD = "upload the image again"
 
 ADVICE = {
@@ -33,15 +35,14 @@ ADVICE = {
     "request_refused": "mend what the reason says, then: " + RETRY,
     "prediction_failed": "look at the image; another try is paid: " + RETRY,
     "prediction_not_found": "another try is paid: " + RETRY,
-    "prediction_missing": RETRY,
-    "output_gone": "the vendor keeps outputs for seven days; another try is paid: " + RETRY,
-    "output_blocked": "the vendor gave a URL that this stack must not fetch; ask the vendor",
-    "bad_output": "the vendor's PNG is no use; another try: " + RETRY + " --pay-again",
-    "empty_cutout": "look at the image: the model found no subject in it; another try is paid: "
-    + RETRY
-    + " --pay-again",
-    "opaque_cutout": "look at the image: the model left all of it; OpaqueCutout=save keeps such "
-    "results, another try is paid: " + RETRY + " --pay-again",
+    "prediction_missing": "another try is paid: " + RETRY,
+    "output_gone": "the vendor keeps outputs for seven days; " + FETCH,
+    "output_blocked": "the vendor gave a URL that this stack must not fetch; ask the vendor; "
+    + FETCH,
+    "bad_output": "if it is too large, raise MaxOutputMegabytes or MaxMegapixels; " + FETCH,
+    "empty_cutout": "look at the image: the model found no subject in it; " + ANEW,
+    "opaque_cutout": "look at the image: the model left all of it; " + ANEW + "; such results are "
+    "kept with OpaqueCutout=save, and then fetched for nothing: " + RETRY,
     "timed_out": "a result that has come since is fetched for nothing: " + RETRY,
     "superseded": "nothing: a newer revision of the object has its PNG",
     "execution_ended": "a result that the vendor has is fetched for nothing: " + RETRY,

@@ -183,7 +183,6 @@ def reconcile(
     cutout reconcile
     cutout reconcile --prefix album/ --stack cutout --json
     """
-    from cutout.domain.messages import FindingKind
     from cutout_cli import reconcile as reconciling
     from cutout_cli.stacks import find_stack
 
@@ -200,7 +199,7 @@ def reconcile(
     tell(", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())))
     if len(listed) < expected:
         tell(f"the log of the reconcile function shows only {len(listed)} of {expected} yet")
-    if expected > counts.get(FindingKind.OUTPUT_LEFT, 0):
+    if reconciling.amiss(counts):
         raise typer.Exit(FAILED)
 
 

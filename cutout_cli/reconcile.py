@@ -1,12 +1,14 @@
 """What a reconciliation found, and what to do about each of it."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from cutout.domain.messages import Cursor, Finding, FindingKind, Pages
+from cutout_cli.advice import advice
 from cutout_cli.pages import Runs
 from cutout_cli.stacks import Stack
 from cutout_cli.text import shown
@@ -67,18 +69,31 @@ def _logged(stack: Stack, run: str, since: datetime) -> Iterator[Finding]:
                 yield Finding.model_validate(line["finding"])
 
 
+def amiss(counts: dict[str, int]) -> bool:
+    """Whether something is missing, or paid and not fetched; the rest is only told."""
+    return found(counts) > counts.get(FindingKind.OUTPUT_LEFT, 0) + counts.get(
+        FindingKind.UNUSABLE, 0
+    )
+
+
 def remedy(finding: Finding, stack: Stack) -> str:
     """What is wrong, and the command that mends it."""
     key, at = shown(finding.key or ""), stack.options
     output = f"s3://{stack.output_bucket}/{shown(finding.output_key or '')}"
+    todo = advice(finding.code or "execution_ended", shlex.quote(key), at)
     return {
-        FindingKind.MISSING: f"{key}: not in the ledger: cutout backfill --prefix '{key}'{at}",
+        FindingKind.MISSING: (
+            f"{key}: not in the ledger: cutout backfill --prefix {shlex.quote(key)}{at}"
+        ),
         FindingKind.OUTPUT_MISSING: (
             f"{key}: its PNG is gone: delete the delete marker of {output}, or upload it again, "
             "which is paid"
         ),
-        FindingKind.OUTPUT_LEFT: f"{key}: was deleted, and its PNG is left: aws s3 rm '{output}'",
-        FindingKind.NOT_FETCHED: f"{key}: is paid and was not fetched: cutout retry '{key}'{at}",
+        FindingKind.OUTPUT_LEFT: (
+            f"{key}: was deleted, and its PNG is left: aws s3 rm {shlex.quote(output)}"
+        ),
+        FindingKind.NOT_FETCHED: f"{key}: is paid and was not fetched ({finding.code}): {todo}",
+        FindingKind.UNUSABLE: f"{key}: is paid and no use ({finding.code}): {todo}",
         FindingKind.UNCLAIMED: (
             f"prediction {finding.prediction_id}: is paid and no task's: it may be one of "
             f"cutout status --open{at}, or have been sent by somebody else"

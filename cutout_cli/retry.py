@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from cutout.domain.errors import CutoutError, PredictionNotFound
+from cutout.domain.errors import UNUSABLE, CutoutError, PredictionNotFound
 from cutout.domain.messages import RetryRequest
 from cutout.domain.tasks import Status, Task
 from cutout.wavespeed.contract import PredictionStatus
@@ -120,7 +120,17 @@ class Retries:
 
     def _checked_again(self, task: Task) -> str:
         passes = "is checked again and, if it passes now, sent and paid"
-        return f"{passes}; else: {advice(task.code, shlex.quote(task.key), self._stack.options)}"
+        return f"{passes}; else: {self._advice(task)}"
+
+    def _advice(self, task: Task) -> str | None:
+        return advice(task.code, shlex.quote(task.key), self._stack.options)
+
+    def _is_refused_again(self, task: Task) -> bool:
+        """Whether the result that was refused would be so once more."""
+        now_saved = (
+            task.code == "opaque_cutout" and self._stack.parameters["OpaqueCutout"] == "save"
+        )
+        return task.code in UNUSABLE and not now_saved
 
     def send(self, retry: Retry) -> None:
         """Ask for a retry. The attempt makes one request one retry, however often it comes."""
@@ -145,6 +155,8 @@ class Retries:
             except CutoutError as error:
                 known = str(error)
             else:
+                if status is PredictionStatus.COMPLETED and self._is_refused_again(task):
+                    return _left(task, f"its result is no use: {self._advice(task)}")
                 if status is PredictionStatus.COMPLETED or not status.ended:
                     return Retry(task, Cost.NOTHING, f"is fetched for nothing: it is {status}")
                 return Retry(task, Cost.PAID, f"is sent again and paid: the first one {status}")

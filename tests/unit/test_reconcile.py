@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -32,22 +33,23 @@ from tests.unit.test_settings import RECONCILE
 Reconcile = Callable[..., list[dict[str, Any]]]
 
 
+def make_reconciler(harness: PipelineHarness, **settings: Any) -> Reconciler:
+    given = {name.lower(): value for name, value in RECONCILE.items()}
+    env = ReconcileSettings.model_validate(given | settings)
+    return Reconciler(
+        settings=env,
+        listing=Listing(harness.s3, "uploads"),
+        missing=Missing(env, harness.storage, harness.ledger),
+        storage=harness.storage,
+        ledger=harness.ledger,
+        wavespeed=harness._wavespeed(),
+        clock=harness._clock,
+    )
+
+
 @pytest.fixture
 def reconciler(harness: PipelineHarness) -> Callable[..., Reconciler]:
-    def make(**settings: Any) -> Reconciler:
-        given = {name.lower(): value for name, value in RECONCILE.items()}
-        env = ReconcileSettings.model_validate(given | settings)
-        return Reconciler(
-            settings=env,
-            listing=Listing(harness.s3, "uploads"),
-            missing=Missing(env, harness.storage, harness.ledger),
-            storage=harness.storage,
-            ledger=harness.ledger,
-            wavespeed=harness._wavespeed(),
-            clock=harness._clock,
-        )
-
-    return make
+    return partial(make_reconciler, harness)
 
 
 @pytest.fixture
@@ -133,6 +135,7 @@ def test_a_completed_task_without_its_png_is_found(
         "kind": "output_missing",
         "key": "lost.jpg",
         "task_id": lost.task_id,
+        "code": None,
         "output_key": "lost.jpg.png",
         "prediction_id": "p1",
     } | ({"prediction_id": "lost"} if versioned else {})

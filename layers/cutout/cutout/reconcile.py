@@ -13,7 +13,7 @@ from itertools import islice
 from cutout.aws.listing import Listing
 from cutout.aws.s3 import Storage
 from cutout.backfill import Missing
-from cutout.domain.errors import PredictionNotFound
+from cutout.domain.errors import UNUSABLE, PredictionNotFound
 from cutout.domain.messages import Cursor, Finding, FindingKind, PageAnswer, PageRequest, Pages
 from cutout.domain.tasks import Status, Task
 from cutout.observability import count_findings, logger
@@ -102,7 +102,7 @@ class Reconciler:
         page = list(islice(due, cursor.line, cursor.line + questions))
         tasks = [task for one in page if (task := self.ledger.find(one.task_id))]
         findings = [
-            _about(task, FindingKind.NOT_FETCHED)
+            _about(task, FindingKind.UNUSABLE if task.code in UNUSABLE else FindingKind.NOT_FETCHED)
             for task in tasks
             if task.key.startswith(cursor.prefix) and self._has_result(task)
         ]
@@ -144,6 +144,7 @@ def _about(task: Task, kind: FindingKind) -> Finding:
         kind=kind,
         key=task.key,
         task_id=task.task_id,
+        code=task.code,
         output_key=task.output_key,
         prediction_id=task.prediction_id,
     )

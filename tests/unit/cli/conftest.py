@@ -26,6 +26,7 @@ PARAMETERS = {
     "PricePerImage": "0.01",
     "ImagesPerMinute": "10",
     "DailyBudget": "5",
+    "OpaqueCutout": "save",
 }
 
 

@@ -67,6 +67,7 @@ def ended(**counts: int) -> dict[str, Any]:
 
 
 MISSING = {"kind": "missing", "key": "a.jpg", "task_id": "0" * 32}
+UNUSABLE = {"kind": "unusable", "key": "c d.jpg", "code": "empty_cutout"}
 LEFT = {"kind": "output_left", "key": "b.jpg", "output_key": "b.jpg.png"}
 
 
@@ -80,21 +81,24 @@ def test_every_finding_is_told_once_with_its_remedy(
 
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        "missing: a.jpg: not in the ledger: cutout backfill --prefix 'a.jpg'",
-        "output_left: b.jpg: was deleted, and its PNG is left: aws s3 rm 's3://cutouts/b.jpg.png'",
+        "missing: a.jpg: not in the ledger: cutout backfill --prefix a.jpg",
+        "output_left: b.jpg: was deleted, and its PNG is left: aws s3 rm s3://cutouts/b.jpg.png",
     ]
     assert result.stderr == "1 missing, 1 output_left, 5 uploads\n"
 
 
-def test_where_all_agree_it_succeeds_as_with_pngs_that_are_left(
+def test_where_all_agree_it_succeeds_as_with_pngs_that_are_left_and_results_of_no_use(
     cutout: Cutout, states: States, logs: Logs
 ) -> None:
     states.script, logs.shown = [ended(uploads=5)], [[]]
     assert cutout("reconcile").exit_code == 0
 
-    states.script, logs.shown = [ended(outputs=5, output_left=1)], [[LEFT]]
-    (line,) = cutout("reconcile", "--json").stdout.splitlines()
-    assert json.loads(line).items() >= LEFT.items()
+    states.script = [ended(outputs=5, failed=1, output_left=1, unusable=1)]
+    logs.shown = [[LEFT, UNUSABLE]]
+    done = cutout("reconcile", "--json")
+    left, unusable = map(json.loads, done.stdout.splitlines())
+    assert (done.exit_code, left.items() >= LEFT.items()) == (0, True)
+    assert unusable["what"].endswith("another try is paid: cutout retry 'c d.jpg' --pay-again")
 
 
 def test_what_the_log_does_not_show_yet_is_said(cutout: Cutout, states: States, logs: Logs) -> None:

@@ -6,6 +6,8 @@ result, that costs nothing. The same is asked of what chance comes to, in `tests
 """
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +16,20 @@ import httpx
 import pytest
 
 from cutout.domain import errors
-from cutout.domain.messages import ExecutionEnded
+from cutout.domain.errors import UNUSABLE
+from cutout.domain.messages import Cursor, ExecutionEnded, FindingKind, Pages
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
+from cutout_cli.reconcile import remedy
 from functions.submit.app import handle_message
 from tests.support.harness import BASE_URL, PipelineHarness, accepted, answer, download, refused
 from tests.support.images import encode, jpeg, noise, png
 from tests.unit.cli.conftest import Cutout, FakeStack
+from tests.unit.test_reconcile import make_reconciler
 
 OUTPUT = f"{BASE_URL}/out.png"
 EMPTY = encode(noise(8, 6, "RGBA").point(lambda _value: 0), "PNG")
+OPAQUE = encode(noise(8, 6, "RGB").convert("RGBA"), "PNG")
 DONE = answer(id="p1", status="completed", outputs=[OUTPUT])
 UNREACHABLE = httpx.ConnectError("no route")
 
@@ -234,14 +240,12 @@ STATES = [
         polled(answer(id="p1", status="completed", outputs=["http://elsewhere.test/x"])),
         at_vendor=True,
     ),
-    State(FAILED, "bad_output", polled(DONE, download(jpeg())), at_vendor=True),
-    State(FAILED, "empty_cutout", polled(DONE, download(EMPTY)), pay_again=True),
+    State(FAILED, "bad_output", polled(DONE, lambda _: download(jpeg())), at_vendor=True),
+    State(FAILED, "empty_cutout", polled(DONE, lambda _: download(EMPTY)), pay_again=True),
     State(
         FAILED,
         "opaque_cutout",
-        polled(
-            DONE, download(encode(noise(8, 6, "RGB").convert("RGBA"), "PNG")), opaque_cutout="fail"
-        ),
+        polled(DONE, lambda _: download(OPAQUE), opaque_cutout="fail"),
         at_vendor=True,
     ),
     State(
@@ -279,9 +283,9 @@ def paid(harness: PipelineHarness) -> list[httpx.Request]:
 class Healed:
     """The vendor as it should be, who has the result of the first submit, or has not."""
 
-    def __init__(self, *, has_first: bool, output: bytes) -> None:
+    def __init__(self, *, has_first: bool, output: bytes, first: bytes | None = None) -> None:
         self.has_first = has_first
-        self.output = output
+        self.outputs = {"p1": first or output, "p9": output}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -290,8 +294,11 @@ class Healed:
         if path.endswith("/result"):
             name = path.split("/")[-2]
             known = name == "p9" or self.has_first
-            return answer(id=name, status="completed", outputs=[OUTPUT]) if known else refused(404)
-        return answer(price=0.01) if path.endswith("/price") else download(self.output)
+            output = f"{BASE_URL}/{name}.png"
+            return answer(id=name, status="completed", outputs=[output]) if known else refused(404)
+        if path.endswith("/price"):
+            return answer(price=0.01)
+        return download(self.outputs[path.strip("/").removesuffix(".png")])
 
 
 class AllAnswers(list[Any]):
@@ -305,14 +312,14 @@ class AllAnswers(list[Any]):
         return self._reply
 
 
-def settle(harness: PipelineHarness, stack: FakeStack, upload: Upload) -> Task:
+def settle(harness: PipelineHarness, stack: FakeStack, upload: Upload, **settings: Any) -> Task:
     """Let the messages be handled, and the wait loop poll."""
     url = stack.outputs["UploadQueueUrl"]
     submitter, retrier = harness.submitter(), harness.retrier()
     for message in harness.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]:
         handle_message(message["Body"], submitter, retrier)
     if harness.task(upload).status is Status.PROCESSING:
-        harness.poller().poll(upload.task_id)
+        harness.poller(**settings).poll(upload.task_id)
     return harness.task(upload)
 
 
@@ -344,6 +351,55 @@ def test_a_command_leads_out_of_every_state(
         return
     assert after.status is Status.COMPLETED
     assert (posts(harness) == sent) == state.at_vendor
+
+
+@pytest.mark.parametrize(
+    "state", [s for s in STATES if s.status is FAILED], ids=lambda state: state.code
+)
+def test_the_remedy_for_a_result_that_was_not_fetched_leads_to_the_png(
+    harness: PipelineHarness, stack: FakeStack, cutout: Cutout, state: State
+) -> None:
+    """What was refused for its pixels is refused again; everything else is well by now."""
+    upload = state.reach(harness)
+    sent, first = (
+        posts(harness),
+        {"empty_cutout": EMPTY, "opaque_cutout": OPAQUE}.get(str(state.code)),
+    )
+    has_first = state.at_vendor or first is not None
+    harness.answers = AllAnswers(Healed(has_first=has_first, output=png(40, 30), first=first))
+    stack.parameters["OpaqueCutout"] = "fail"
+    cursor = Cursor(pages=Pages.FAILED)
+
+    _, findings, _ = make_reconciler(harness)._failed(cursor, 10)
+
+    if not has_first:
+        assert findings == []
+        return
+    kind = FindingKind.UNUSABLE if state.code in UNUSABLE else FindingKind.NOT_FETCHED
+    assert [finding.kind for finding in findings] == [kind]
+    (command, *_) = re.findall(
+        r"cutout (retry [^ ;]+(?: --pay-again)?)", remedy(findings[0], stack)
+    )
+    assert cutout(*shlex.split(command)).exit_code == 0
+    assert settle(harness, stack, upload, opaque_cutout="fail").status is Status.COMPLETED
+    assert posts(harness) - sent == ("--pay-again" in command) == (kind is FindingKind.UNUSABLE)
+
+
+def test_a_result_that_would_be_refused_again_is_left_as_long_as_it_would_be(
+    harness: PipelineHarness, stack: FakeStack, cutout: Cutout
+) -> None:
+    (state,) = (state for state in STATES if state.code == "opaque_cutout")
+    upload = state.reach(harness)
+    harness.answers = AllAnswers(Healed(has_first=True, output=png(40, 30)))
+
+    stack.parameters["OpaqueCutout"] = "fail"
+    left = cutout("retry", upload.key)
+    assert left.exit_code == 1
+    assert "its result is no use: look at the image" in left.stderr
+    assert f"cutout retry {upload.key} --pay-again" in left.stderr
+
+    stack.parameters["OpaqueCutout"] = "save"
+    assert "is fetched for nothing" in cutout("retry", upload.key).stdout
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))

@@ -217,6 +217,10 @@ class OpaqueCutout(Failed):
     """The output is wholly opaque, and the stack does not want such."""
 
 
+UNUSABLE = frozenset(code_of(kind.__name__) for kind in (EmptyCutout, OpaqueCutout))
+"""Codes of tasks whose result was fetched, is a good PNG, and would be refused again."""
+
+
 class TimedOut(Failed):
     """The deadline passed before the vendor had a result."""
 

@@ -251,6 +251,7 @@ class FindingKind(StrEnum):
     OUTPUT_MISSING = "output_missing"
     OUTPUT_LEFT = "output_left"
     NOT_FETCHED = "not_fetched"
+    UNUSABLE = "unusable"
     UNCLAIMED = "unclaimed"
 
 
@@ -260,6 +261,7 @@ class Finding(BaseModel):
     kind: FindingKind
     key: str | None = None
     task_id: str | None = None
+    code: str | None = None
     output_key: str | None = None
     prediction_id: str | None = None
 
