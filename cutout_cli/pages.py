@@ -9,10 +9,13 @@ from typing import Any
 
 import typer
 from botocore.exceptions import ClientError
+from rich.progress import Progress, TextColumn
 
 from cutout.domain.messages import Cursor
 from cutout_cli.errors import RunFailed
+from cutout_cli.report import console
 from cutout_cli.stacks import Stack
+from cutout_cli.terminal import tell
 
 MOST_PREFIXES = 40  # the state of an execution has 256 KB, and a cursor up to 3
 _AT_ONCE = 8  # of the files of an inventory; the machine reads no more side by side
@@ -129,6 +132,23 @@ class Runs:
     @property
     def _states(self) -> Any:
         return self.stack.client("stepfunctions")
+
+
+def followed(runs: Runs, name: str) -> Counts:
+    """What a run counts in all; on a terminal, how far it is."""
+    counts: Counts = {}
+    column = TextColumn("{task.description}", markup=False)
+    shows = console(stderr=True)
+    with Progress(column, console=shows, transient=True, disable=not shows.is_terminal) as progress:
+        shown_counts = progress.add_task(f"{name} runs")
+        try:
+            for counts in runs.follow(name):
+                text = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+                progress.update(shown_counts, description=text)
+        except KeyboardInterrupt:
+            tell(f"{name} goes on in the account; the same command follows it")
+            raise
+    return counts
 
 
 def _why(execution: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The commands around an AWS in memory, whose pipeline is done with an upload at once."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -15,7 +17,7 @@ from cutout.domain.uploads import Upload
 from cutout.wavespeed.client import WaveSpeed
 from cutout_cli.main import app
 from cutout_cli.stacks import Stack
-from tests.support.harness import MODEL, TABLE, PipelineHarness
+from tests.support.harness import MODEL, TABLE, PipelineHarness, answer
 from tests.support.images import jpeg, png
 
 PARAMETERS = {
@@ -28,6 +30,9 @@ PARAMETERS = {
     "DailyBudget": "5",
     "OpaqueCutout": "save",
 }
+
+FAILED = (Status.FAILED, "timed_out", "the vendor had no result")
+WAITING = (Status.QUEUED, "waits_for_slot", "its turn comes at 12:30")
 
 
 class CloudFormation:
@@ -197,3 +202,19 @@ def upload(harness: PipelineHarness, stack: FakeStack, fates: Fates) -> Callable
         return harness.task(harness.upload(jpeg(), key))
 
     return uploaded
+
+
+def vendor_says(harness: PipelineHarness, *statuses: str) -> None:
+    """What the vendor answers to the questions about results, one after the other."""
+
+    def saying(status: str) -> Callable[[httpx.Request], httpx.Response]:
+        return lambda request: answer(id=request.url.path.split("/")[-2], status=status)
+
+    harness.answers = [saying(status) for status in statuses]
+
+
+def messages(harness: PipelineHarness, stack: FakeStack, queue: str = "") -> list[dict[str, Any]]:
+    """What is in the upload queue, or in a dead-letter queue."""
+    url = stack.of_type("AWS::SQS::Queue")[queue] if queue else stack.outputs["UploadQueueUrl"]
+    found = harness.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    return [json.loads(message["Body"]) for message in found]

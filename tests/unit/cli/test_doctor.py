@@ -552,7 +552,7 @@ def test_an_alarm_is_set_and_a_person_asked_whether_its_message_came(
         questions.append(question)
         return answer
 
-    monkeypatch.setattr("cutout_cli.installation.asked", asked)
+    monkeypatch.setattr("cutout_cli.commands.doctor.asked", asked)
 
     result = doctor("--no-image", "--alarm", "--json")
 

@@ -1,0 +1,39 @@
+"""`cutout limit`."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from cutout_cli import options
+
+
+def limit(
+    images_per_minute: Annotated[
+        int | None, typer.Option(min=0, max=10_000, help="0 is no limit.")
+    ] = None,
+    daily_budget: Annotated[
+        float | None, typer.Option(min=0, max=1_000_000, metavar="USD", help="0 is no limit.")
+    ] = None,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Change the rate or the budget at once, without a deployment; without options, show them.
+
+    What is set here holds until it is set again, whatever the template's parameters say.
+
+    \b
+    cutout limit --images-per-minute 60
+    cutout limit --daily-budget 5.50 --stack cutout
+    """
+    from cutout_cli.limits import governor, told
+    from cutout_cli.stacks import find_stack
+
+    found = governor(find_stack(stack, region, profile, aws_port))
+    if images_per_minute is not None:
+        found.set_rate(images_per_minute)
+    if daily_budget is not None:
+        found.set_budget(Decimal(str(daily_budget)))
+    print(told(found.plan()))

@@ -1,0 +1,69 @@
+"""`cutout status`."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import click
+import typer
+
+from cutout_cli import options
+
+WATCH_SECONDS = 2
+
+
+def status(
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Tasks whose key begins with this.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Tasks that failed.")] = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Tasks that have not ended, uncertain ones included.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="The summary, until Ctrl-C.")] = False,
+    as_json: options.Json = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Where uploads are: all of them in a summary, or a line each for those you choose.
+
+    \b
+    cutout status
+    cutout status --watch
+    cutout status album/cat.jpg
+    cutout status --failed --since 2h --stack cutout
+    """
+    from cutout_cli import status as statuses
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.tasks import Tasks
+
+    now = datetime.now(UTC)
+    begin = statuses.time_of(since, now) if since else None
+    found = find_stack(stack, region, profile, aws_port)
+    tasks = Tasks(found)
+    chosen = bool(key or prefix or failed or only_open)
+    if chosen and watch:
+        raise typer.BadParameter("--watch shows the summary of all tasks")
+    if chosen:
+        wanted = statuses.wanted(failed=failed, only_open=only_open)
+        some = tasks.of_key(key) if key else tasks.find(wanted, prefix, begin)
+        for task in some if key else sorted(some, key=lambda task: task.created_at):
+            print(statuses.as_json(task) if as_json else statuses.line(task))
+        return
+    while True:
+        started = time.monotonic()
+        summary = statuses.summary(found, tasks.find(since=begin), datetime.now(UTC))
+        if watch and sys.stdout.isatty():
+            click.clear()
+        print(summary.as_json() if as_json else "\n".join(summary.lines()), flush=True)
+        if not watch:
+            return
+        # A large table takes long to read, and reading it costs money.
+        time.sleep(max(WATCH_SECONDS, 10 * (time.monotonic() - started)))

@@ -1,0 +1,45 @@
+"""`cutout uninstall`."""
+
+from typing import Annotated
+
+import typer
+
+from cutout_cli import options
+from cutout_cli.terminal import confirm
+from cutout_cli.text import plural
+
+
+def uninstall(
+    delete_data: Annotated[
+        bool,
+        typer.Option("--delete-data", help="Delete the stack's buckets and table, and their data."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what goes.")] = False,
+    yes: options.Yes = False,
+    stack: options.StackName = None,
+    region: options.Region = None,
+    profile: options.Profile = None,
+    aws_port: options.WhichPort = None,
+) -> None:
+    """Delete a stack, after saying what goes and what stays.
+
+    \b
+    cutout uninstall --stack cutout --dry-run
+    cutout uninstall --stack cutout --delete-data
+    """
+    from cutout_cli.stacks import find_stack
+    from cutout_cli.status import OPEN
+    from cutout_cli.tasks import Tasks
+    from cutout_cli.uninstall import Uninstaller
+
+    found = find_stack(stack, region, profile, aws_port)
+    uninstaller = Uninstaller(found)
+    plan = uninstaller.plan()
+    print("\n".join(plan.lines(delete_data=delete_data)))
+    if unfinished := sum(1 for _ in Tasks(found).find(OPEN)):
+        print(f"lost: {plural(unfinished, 'open task')}, which may have been paid")
+    if dry_run:
+        return
+    if not yes:
+        confirm(f"delete the stack {found.name}{' and its data' if delete_data else ''}?")
+    uninstaller.remove(plan, delete_data=delete_data, tell=print)
