@@ -1,9 +1,15 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from cutout_cli.stacks import Stack
 
 PORTS = {"min": 0, "max": 65535}
 
@@ -46,3 +52,37 @@ Timeout = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the PNGs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Key = Annotated[str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")]
+KeyOrTask = Annotated[
+    str, typer.Argument(metavar="KEY|TASK_ID", help="The key of an upload, or a task's id.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
+]
+PageSize = Annotated[int, typer.Option(min=1, max=1000, help="Objects that are looked at at once.")]
+
+FindStack = Callable[[], "Stack"]
+_WHICH_STACK = {"stack": StackName, "region": Region, "profile": Profile, "aws_port": WhichPort}
+
+
+def of_stack(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name a stack; its first parameter finds that stack."""
+    (first, *own) = signature(command).parameters.values()
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own] + [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _WHICH_STACK.items()
+    ]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        from cutout_cli import stacks
+
+        which = [given.pop(name) for name in _WHICH_STACK]
+        command(**{first.name: lambda: stacks.find_stack(*which)}, **given)
+
+    # Where Typer reads what a command takes.
+    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in parameters
+    }
+    return with_options

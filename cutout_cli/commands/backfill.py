@@ -8,7 +8,9 @@ from cutout_cli import options
 from cutout_cli.terminal import confirm, tell
 
 
+@options.of_stack
 def backfill(
+    find_stack: options.FindStack,
     prefix: Annotated[
         list[str] | None,
         typer.Option(metavar="PREFIX", help="Only keys that begin so; several go side by side."),
@@ -21,15 +23,9 @@ def backfill(
         bool, typer.Option("--dry-run", help="Only say what would be sent.")
     ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop what runs.")] = False,
-    page_size: Annotated[
-        int, typer.Option(min=1, max=1000, help="Objects that are looked at at once.")
-    ] = 1000,
+    page_size: options.PageSize = 1000,
     yes: options.Yes = False,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Send what is in the input bucket and not in the ledger, after saying how much it is.
 
@@ -44,11 +40,10 @@ def backfill(
     """
     from cutout_cli import backfill as backfills
     from cutout_cli.pages import cursors, followed
-    from cutout_cli.stacks import find_stack
 
     if prefix and manifest:
         raise typer.BadParameter("an inventory is read as a whole; leave out --prefix")
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     runs = backfills.runs(found)
     if stop:
         tell(f"stopped: {', '.join(runs.stop()) or 'nothing, for nothing was running'}")

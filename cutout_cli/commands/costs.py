@@ -8,19 +8,15 @@ import typer
 from cutout_cli import options
 
 
+@options.of_stack
 def costs(
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
-    ] = None,
+    find_stack: options.FindStack,
+    since: options.Since = None,
     images: Annotated[
         int | None,
         typer.Option("--estimate", min=1, metavar="N", help="A month with so many images."),
     ] = None,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """What the images of the ledger cost, or what a month with more like them would.
 
@@ -33,11 +29,10 @@ def costs(
     cutout costs --estimate 100000
     """
     from cutout_cli.costs import bill
-    from cutout_cli.stacks import find_stack
     from cutout_cli.status import time_of
     from cutout_cli.tasks import Tasks
 
     begin = time_of(since, datetime.now(UTC)) if since else None
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     told = bill(found, Tasks(found).find(since=begin), images)
     print(told.as_json() if as_json else "\n".join(told.lines()))

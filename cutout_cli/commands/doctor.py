@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from cutout_cli.stacks import Stack
 
 
+@options.of_stack
 def doctor(
+    find_stack: options.FindStack,
     image: Annotated[
         bool | None,
         typer.Option("--image/--no-image", help="Send a small image through it, which is paid."),
@@ -24,10 +26,6 @@ def doctor(
     yes: options.Yes = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the image may take.")] = 300,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Look at everything that a stack needs: what it means, and how to mend it.
 
@@ -39,9 +37,8 @@ def doctor(
     cutout doctor --stack cutout --no-image --no-alarm
     cutout doctor --stack cutout --yes --json
     """
-    from cutout_cli.stacks import find_stack
 
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     well = is_well(found, image=image, alarm=alarm, yes=yes, timeout=timeout, as_json=as_json)
     raise typer.Exit(0 if well else FAILED)
 

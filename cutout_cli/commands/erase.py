@@ -1,23 +1,16 @@
 """`cutout erase`."""
 
 import json
-from typing import Annotated
-
-import typer
 
 from cutout_cli import options
 from cutout_cli.text import plural, shown
 
 
+@options.of_stack
 def erase(
-    name: Annotated[
-        str, typer.Argument(metavar="KEY|TASK_ID", help="The key of an upload, or a task's id.")
-    ],
+    find_stack: options.FindStack,
+    name: options.KeyOrTask,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Delete the results of an upload's newest task at the vendor, who keeps them for seven days.
 
@@ -28,10 +21,9 @@ def erase(
     cutout erase 5b3f0c9a7e1d4f28b6a09c3d2e1f4a5b --stack cutout
     """
     from cutout_cli.erase import erase as erase_results
-    from cutout_cli.stacks import find_stack
     from cutout_cli.tasks import Tasks
 
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     (task,) = Tasks(found).named(name)
     deleted = erase_results(found, task)
     names = {"key": task.key, "task_id": task.task_id}

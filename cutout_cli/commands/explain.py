@@ -7,7 +7,9 @@ import typer
 from cutout_cli import options
 
 
+@options.of_stack
 def explain(
+    find_stack: options.FindStack,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[KEY|TASK_ID]", help="The key of an upload, or a task's id."),
@@ -16,10 +18,6 @@ def explain(
         str | None, typer.Option(metavar="ID", help="The vendor's id; reads the whole table.")
     ] = None,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Tell the whole story of an upload, and what to do now.
 
@@ -32,12 +30,11 @@ def explain(
     cutout explain --prediction 6eef02a2fba04c72bc950c614d29bd41
     """
     from cutout_cli.explain import story
-    from cutout_cli.stacks import find_stack
     from cutout_cli.tasks import Tasks
 
     if bool(name) == bool(prediction):
         raise typer.BadParameter("name a KEY, a TASK_ID or --prediction")
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     for task in Tasks(found).named(name or "", prediction):
         told = story(found, task)
         print(told.as_json() if as_json else "\n".join(told.lines()))

@@ -8,17 +8,15 @@ import typer
 from cutout_cli import options
 
 
+@options.of_stack
 def limit(
+    find_stack: options.FindStack,
     images_per_minute: Annotated[
         int | None, typer.Option(min=0, max=10_000, help="0 is no limit.")
     ] = None,
     daily_budget: Annotated[
         float | None, typer.Option(min=0, max=1_000_000, metavar="USD", help="0 is no limit.")
     ] = None,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Change the rate or the budget at once, without a deployment; without options, show them.
 
@@ -29,9 +27,8 @@ def limit(
     cutout limit --daily-budget 5.50 --stack cutout
     """
     from cutout_cli.limits import governor, told
-    from cutout_cli.stacks import find_stack
 
-    found = governor(find_stack(stack, region, profile, aws_port))
+    found = governor(find_stack())
     if images_per_minute is not None:
         found.set_rate(images_per_minute)
     if daily_budget is not None:

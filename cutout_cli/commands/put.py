@@ -9,7 +9,9 @@ from cutout_cli import options
 from cutout_cli.errors import FAILED
 
 
+@options.of_stack
 def put(
+    find_stack: options.FindStack,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
     prefix: Annotated[str, typer.Option(help="What comes before each key.")] = "",
     metadata: Annotated[
@@ -23,10 +25,6 @@ def put(
     force: options.Force = False,
     timeout: options.Timeout = 300,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Upload photos, several at a time, but not what is there with the same content already.
 
@@ -37,9 +35,8 @@ def put(
     """
     from cutout_cli.deliver import DeliveryOptions
     from cutout_cli.put import pairs, put_photos
-    from cutout_cli.stacks import find_stack
 
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     wanted = DeliveryOptions(
         out and out.resolve(), force, timeout, as_json, metadata=pairs(metadata or [])
     )

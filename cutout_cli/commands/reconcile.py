@@ -10,16 +10,12 @@ from cutout_cli.errors import FAILED
 from cutout_cli.terminal import tell
 
 
+@options.of_stack
 def reconcile(
+    find_stack: options.FindStack,
     prefix: Annotated[str, typer.Option(help="Only uploads whose key begins with this.")] = "",
-    page_size: Annotated[
-        int, typer.Option(min=1, max=1000, help="Objects that are looked at at once.")
-    ] = 1000,
+    page_size: options.PageSize = 1000,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Compare bucket, ledger, outputs and the vendor's results, with a remedy for each difference.
 
@@ -32,9 +28,8 @@ def reconcile(
     """
     from cutout_cli import reconcile as reconciling
     from cutout_cli.pages import followed
-    from cutout_cli.stacks import find_stack
 
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     runs, since = reconciling.runs(found), datetime.now(UTC)
     name = runs.start(reconciling.begin(found, prefix), page_size)
     counts = followed(runs, name)

@@ -12,16 +12,14 @@ from cutout_cli.terminal import tell
 from cutout_cli.text import plural, shown
 
 
+@options.of_stack
 def redrive(
+    find_stack: options.FindStack,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the messages.")] = False,
     delete_unknown: Annotated[
         bool, typer.Option("--delete-unknown", help="Delete what no function understands.")
     ] = False,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Put the messages of all dead-letter queues back to work, telling what each is about.
 
@@ -35,9 +33,8 @@ def redrive(
     cutout redrive --stack cutout --delete-unknown
     """
     from cutout_cli.redrive import DeadLetter, DeadLetters
-    from cutout_cli.stacks import find_stack
 
-    letters = DeadLetters(find_stack(stack, region, profile, aws_port))
+    letters = DeadLetters(find_stack())
     kept: list[DeadLetter] = []
     act: dict[str, Callable[[DeadLetter], None]] = {
         "redriven": letters.redrive,

@@ -9,10 +9,10 @@ from cutout_cli.errors import NothingToRetry
 from cutout_cli.terminal import confirm, tell
 
 
+@options.of_stack
 def retry(
-    key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")
-    ] = None,
+    find_stack: options.FindStack,
+    key: options.Key = None,
     failed: Annotated[bool, typer.Option("--failed", help="All failed tasks.")] = False,
     status: Annotated[
         list[str] | None,
@@ -31,10 +31,6 @@ def retry(
     ] = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Take failed tasks up again, paying only if the vendor has no result of them.
 
@@ -49,11 +45,10 @@ def retry(
     cutout retry --status rejected --code too_many_pixels
     """
     from cutout_cli.retry import Retries, chosen_tasks, cost_of, named_statuses
-    from cutout_cli.stacks import find_stack
 
     if bool(key) == bool(failed or status or code or prefix):
         raise typer.BadParameter("name a KEY, or --failed, --status, --code or --prefix")
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     retries = Retries(found, pay_again=pay_again)
     statuses = named_statuses([*(status or []), *(["failed"] if failed or not status else [])])
     plans = [retries.plan(task) for task in chosen_tasks(found, key, prefix, code, statuses)]

@@ -13,24 +13,18 @@ from cutout_cli import options
 WATCH_SECONDS = 2
 
 
+@options.of_stack
 def status(
-    key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")
-    ] = None,
+    find_stack: options.FindStack,
+    key: options.Key = None,
     prefix: Annotated[str, typer.Option(help="Tasks whose key begins with this.")] = "",
     failed: Annotated[bool, typer.Option("--failed", help="Tasks that failed.")] = False,
     only_open: Annotated[
         bool, typer.Option("--open", help="Tasks that have not ended, uncertain ones included.")
     ] = False,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
-    ] = None,
+    since: options.Since = None,
     watch: Annotated[bool, typer.Option("--watch", help="The summary, until Ctrl-C.")] = False,
     as_json: options.Json = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Where uploads are: all of them in a summary, or a line each for those you choose.
 
@@ -41,12 +35,11 @@ def status(
     cutout status --failed --since 2h --stack cutout
     """
     from cutout_cli import status as statuses
-    from cutout_cli.stacks import find_stack
     from cutout_cli.tasks import Tasks
 
     now = datetime.now(UTC)
     begin = statuses.time_of(since, now) if since else None
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     tasks = Tasks(found)
     chosen = bool(key or prefix or failed or only_open)
     if chosen and watch:

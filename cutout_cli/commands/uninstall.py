@@ -9,17 +9,15 @@ from cutout_cli.terminal import confirm
 from cutout_cli.text import plural
 
 
+@options.of_stack
 def uninstall(
+    find_stack: options.FindStack,
     delete_data: Annotated[
         bool,
         typer.Option("--delete-data", help="Delete the stack's buckets and table, and their data."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what goes.")] = False,
     yes: options.Yes = False,
-    stack: options.StackName = None,
-    region: options.Region = None,
-    profile: options.Profile = None,
-    aws_port: options.WhichPort = None,
 ) -> None:
     """Delete a stack, after saying what goes and what stays.
 
@@ -27,12 +25,11 @@ def uninstall(
     cutout uninstall --stack cutout --dry-run
     cutout uninstall --stack cutout --delete-data
     """
-    from cutout_cli.stacks import find_stack
     from cutout_cli.status import OPEN
     from cutout_cli.tasks import Tasks
     from cutout_cli.uninstall import Uninstaller
 
-    found = find_stack(stack, region, profile, aws_port)
+    found = find_stack()
     uninstaller = Uninstaller(found)
     plan = uninstaller.plan()
     print("\n".join(plan.lines(delete_data=delete_data)))
