@@ -3,9 +3,11 @@
     python -m benchmarks.requests
 
 Without the webhook and with it, with one attempt more, and of uploads that are converted, on stacks
-with nothing else to do. What Lambda calls for its own
-part, such as receiving messages, is not counted here. Step Functions bills a transition for each
-state that is entered; the histories of the executions tell of them.
+with nothing else to do. What Lambda calls for its own part, such as receiving messages, is not
+counted here. While ten functions at once are too few for the photos, the local vendor logs
+callbacks that were "not taken (429, ...)"; these photos are polled later, at the same cost. Step
+Functions bills a transition for each state that is entered; the histories of the executions tell of
+them.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html
 """
 

@@ -55,14 +55,19 @@ class Webhooks:
         self, url: str, prediction: Prediction, secret: str, message_id: str = ""
     ) -> None:
         body = prediction.model_dump_json(exclude_none=True).encode()
+        answers = []
         for retry in range(RETRIES + 1):
             if retry:
                 await asyncio.sleep(self._backoff * 2 ** (retry - 1))
-            if await self._post(url, body, secret, message_id or new_id()):
+            answer = await self._post(url, body, secret, message_id or new_id())
+            if answer.startswith("2"):
                 return
-        logger.warning("task %s: the webhook was not taken", prediction.id)
+            answers.append(answer)
+        told = ", ".join(answers)
+        logger.warning("task %s: the webhook was not taken (%s)", prediction.id, told)
 
-    async def _post(self, url: str, body: bytes, secret: str, message_id: str) -> bool:
+    async def _post(self, url: str, body: bytes, secret: str, message_id: str) -> str:
+        """The answer's status, or the class of the error if there is none."""
         timestamp = int(time.time())
         headers = {
             "content-type": "application/json",
@@ -74,9 +79,9 @@ class Webhooks:
             answer = await self._client.post(
                 url, content=body, headers=headers, timeout=self._timeout, follow_redirects=False
             )
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return False
-        return answer.is_success
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return type(error).__name__
+        return str(answer.status_code)
 
 
 def _forged(prediction: Prediction) -> Prediction:

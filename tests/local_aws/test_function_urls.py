@@ -59,6 +59,17 @@ def test_a_function_that_does_not_answer_is_a_bad_gateway(aws: Account, path: st
     assert send(aws, path).status_code == 502
 
 
+def test_a_request_that_finds_no_concurrency_is_one_too_many(aws: Account) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-throttling"""
+    function = {"FunctionName": aws.outputs["Web"]}
+    aws.functions.put_function_concurrency(**function, ReservedConcurrentExecutions=0)
+    try:
+        assert send(aws).status_code == 429
+    finally:
+        aws.functions.delete_function_concurrency(**function)
+    assert send(aws).status_code == 418
+
+
 def test_the_url_is_known_to_lambda(aws: Account) -> None:
     config = aws.functions.get_function_url_config(FunctionName=aws.outputs["Web"])
     assert config["FunctionUrl"] == aws.outputs["WebUrl"]
