@@ -15,7 +15,7 @@ class CommandError(CutoutError):
 
 
 class PhotoNotFound(CommandError):
-    """A path leads to no photo."""
+    """A path leads to no photo that can be read."""
 
 
 class WouldOverwrite(CommandError):

@@ -58,6 +58,3 @@ def cutout(
 
 for command in COMMANDS:
     app.command()(command)
-
-if __name__ == "__main__":
-    app()

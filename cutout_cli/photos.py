@@ -43,8 +43,15 @@ def find_photos(paths: Iterable[Path], prefix: str = "") -> Found:
     skipped: Counter[str] = Counter()
     names: set[str] = set()
     keys: set[str] = set()
+    places: set[str] = set()
     for path in paths:
         for file, relative in _found(path, skipped):
+            place = os.path.normpath(file.absolute())
+            if place in places:
+                continue  # named twice, by itself and by its folder
+            if not os.access(file, os.R_OK):
+                raise PhotoNotFound(f"{shown(file)}: permission denied")
+            places.add(place)
             key = _free(prefix + _text(relative.as_posix()), keys)
             name = _free(relative.with_suffix(".png").as_posix(), names)
             photos.append(Photo(file, key, name))

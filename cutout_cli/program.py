@@ -33,8 +33,9 @@ class Program(TyperGroup):
 
 
 def explanation(error: BaseException) -> str | None:
-    """What an error of ours or of AWS says; None of any other, which is a defect."""
+    """What an error of ours, of AWS or of the system says; None of any other: a defect."""
     # Here, because a command that succeeds, such as --help, need not wait for boto3.
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     from cutout.domain.errors import CutoutError
@@ -46,7 +47,9 @@ def explanation(error: BaseException) -> str | None:
         # Of a refused call it names who, which action and which resource.
         detail = error.response.get("Error", {})
         return f"{error.operation_name}: {detail.get('Message') or detail.get('Code')}"
-    return str(error) if isinstance(error, BotoCoreError) else None
+    if isinstance(error, OSError) and error.strerror:  # a full disk, a missing right
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, (BotoCoreError, Boto3Error)) else None
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

@@ -45,10 +45,19 @@ def check_files(found: Found, options: DeliveryOptions) -> None:
         check_targets(found.photos, options.out, force=options.force)
         check_folder(options.out)
     if options.sheet:
-        check_folder(options.sheet.parent)
-        sources = {photo.path.resolve() for photo in found.photos}
-        if options.sheet.resolve() in sources or (options.sheet.exists() and not options.force):
-            raise WouldOverwrite(f"{shown(options.sheet)} is there already; add --force to replace")
+        check_sheet(options.sheet, found, options)
+
+
+def check_sheet(sheet: Path, found: Found, options: DeliveryOptions) -> None:
+    """Raise `WouldOverwrite` if the sheet would take the place of a photo, a PNG or a file."""
+    check_folder(sheet.parent)
+    taken = {photo.path.resolve() for photo in found.photos}
+    if options.out:
+        taken |= {(options.out / photo.name).resolve() for photo in found.photos}
+    if sheet.resolve() in taken:
+        raise WouldOverwrite(f"{shown(sheet)} is one of the photos or PNGs; name another --sheet")
+    if sheet.exists() and not options.force:
+        raise WouldOverwrite(f"{shown(sheet)} is there already; add --force to replace")
 
 
 def check_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A contact sheet: each photo beside its PNG, which lies on a chequered ground."""
 
 from collections.abc import Sequence
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,20 @@ from cutout_cli.uploads import Job
 
 CELL, GAP, CAPTION = 300, 12, 34  # pixels
 _CHEQUER = 12
-_PAIRS_A_ROW = 2
 
 register_heif_opener()
+Image.MAX_IMAGE_PIXELS = None  # the pipeline has a limit, and these have passed it
 
 
 def draw(jobs: Sequence[Job], target: Path) -> None:
     """Save the sheet of the photos whose PNGs were saved; the target's name says the format."""
     done = [job for job in jobs if job.saved_to]
-    columns = min(_PAIRS_A_ROW, len(done))
-    rows = -(-len(done) // _PAIRS_A_ROW)
+    columns = min(max(2, isqrt(len(done) // 2)), len(done))  # no side is too long for a JPEG
+    rows = -(-len(done) // columns)
     width, height = 2 * CELL + 3 * GAP, CELL + CAPTION + GAP
     sheet = Image.new("RGB", (columns * width, rows * height + GAP), "white")
     for number, job in enumerate(done):
-        row, column = divmod(number, _PAIRS_A_ROW)
+        row, column = divmod(number, columns)
         _pair(sheet, job, column * width + GAP, row * height + GAP)
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target)
@@ -43,8 +44,11 @@ def _pair(sheet: Image.Image, job: Job, left: int, top: int) -> None:
 
 
 def _before(path: Path) -> Image.Image:
-    with Image.open(path) as photo:
-        return _cell(ImageOps.exif_transpose(photo).convert("RGBA"), _plain())
+    try:
+        with Image.open(path) as photo:
+            return _cell(ImageOps.exif_transpose(photo).convert("RGBA"), _plain())
+    except (OSError, SyntaxError, ValueError):  # the vendor reads what Pillow may not
+        return _plain()
 
 
 def _after(path: Path) -> Image.Image:

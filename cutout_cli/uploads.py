@@ -4,19 +4,22 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.tasks import Confidence, OnUncertain, Status, Task
 from cutout.domain.uploads import Upload
-from cutout_cli.errors import CannotFollow, WaitedTooLong, WouldOverwrite
+from cutout_cli.errors import CannotFollow, WaitedTooLong
 from cutout_cli.photos import Photo
+from cutout_cli.program import explanation
 from cutout_cli.stacks import Stack
 from cutout_cli.tasks import Tasks
-from cutout_cli.text import shown
 
 LOOK_EVERY_LOCAL, LOOK_EVERY_AWS = 0.2, 2.0  # seconds between two looks into the ledger
 
@@ -157,17 +160,28 @@ class Follower:
         try:
             if self._out:
                 job.saved_to = self._save(task, self._out / job.photo.name)
-        except (OSError, WouldOverwrite) as error:  # the others must not suffer for one
-            job.problem = str(error)
+        # The others must not suffer for one.
+        except (OSError, Boto3Error, BotoCoreError, ClientError) as error:
+            job.problem = explanation(error) or str(error)
 
     def _save(self, task: Task, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
+        part = target.with_name(f".cutout-{task.task_id}")
         self._s3.download_file(task.output_bucket, task.output_key, str(part))
-        if target.exists() and not self._force:
-            raise WouldOverwrite(f"{shown(target)} has come there meanwhile; its PNG is {part}")
-        part.replace(target)
-        return target
+        try:
+            return part.replace(target if self._force else _claimed(target))
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _claimed(target: Path) -> Path:
+    """An empty file of this name, or of one like it if another came there since the start."""
+    for number in count(1):
+        name = target if number == 1 else target.with_stem(f"{target.stem}-{number}")
+        with suppress(FileExistsError):
+            name.touch(exist_ok=False)
+            break
+    return name
 
 
 def _task_id(job: Job) -> str:

@@ -1,5 +1,5 @@
 """The command line: a module for each command, with its options and what it prints.
 
-What a command does is in the modules above, imported when it is called: `--help`, and the remover's
-worker processes, which import `cutout_cli.main` anew, must not wait for that.
+What a command does is in the modules above, imported when it is called: `--help` must not wait for
+that.
 """

@@ -10,6 +10,13 @@ from cutout_cli import options
 from cutout_cli.errors import FAILED
 
 
+def sheet_name(path: Path | None) -> Path | None:
+    """What `--sheet` names. Raises `BadParameter` unless it says the format."""
+    if path and path.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
+        raise typer.BadParameter("a sheet is a .jpg or a .png")
+    return path
+
+
 def run(
     photos: Annotated[
         list[Path] | None, typer.Argument(help="Files and folders; a sample if left out.")
@@ -17,7 +24,10 @@ def run(
     out: options.Out = Path("out"),
     force: options.Force = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="Save photos and PNGs side by side, as out/sheet.jpg.")
+        Path | None,
+        typer.Option(
+            callback=sheet_name, help="Save photos and PNGs side by side, as out/sheet.jpg."
+        ),
     ] = None,
     timeout: options.Timeout = 300,
     as_json: options.Json = False,

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +20,16 @@ CutOut = Callable[[Path, Path], Awaitable[Outcome]]
 """From an image file to a PNG file; raises `TaskFailure`."""
 
 
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """A process that is started here never gets a Ctrl-C, not even while Python starts in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class WorkerPool:
     """Processes that cut out, each one image at a time.
 
@@ -29,7 +41,8 @@ class WorkerPool:
         self._load = load
         self._workers = workers
         self._executor = self._new_executor()
-        self.ready: Future[None] = self._executor.submit(worker.warm, load)
+        with _sigint_blocked():
+            self.ready: Future[None] = self._executor.submit(worker.warm, load)
         """Done when the first worker has its engine; carries the error if it has none."""
 
     async def cut_out(self, source: Path, target: Path) -> Outcome:
@@ -46,9 +59,10 @@ class WorkerPool:
 
     async def _run(self, source: Path, target: Path) -> Outcome:
         executor = self._executor
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(executor, worker.cut_out, self._load, source, target)
+            with _sigint_blocked():
+                outcome = executor.submit(worker.cut_out, self._load, source, target)
+            return await asyncio.wrap_future(outcome)
         except BrokenProcessPool:
             if executor is self._executor:
                 self._executor = self._new_executor()

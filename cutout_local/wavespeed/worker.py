@@ -6,7 +6,6 @@ The server hands over paths, not images: nothing large goes through the pipes be
 import functools
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -63,8 +62,7 @@ def remover_engine(max_pixels: int) -> Engine:
 
 
 def start() -> None:
-    """Prepare a worker process: its end is its parent's business alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker process, whose end is its parent's business alone."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 """The whole server over a real socket: its processes, its port, its broken connections."""
 
+import asyncio
 import multiprocessing
 import signal
 import socket
@@ -19,6 +20,7 @@ import skimage.data
 from PIL import Image
 
 from cutout_local.wavespeed.errors import CannotListen, CannotStart, NoRemover
+from cutout_local.wavespeed.pool import WorkerPool
 from cutout_local.wavespeed.server import Server
 from cutout_local.wavespeed.settings import Settings
 from cutout_local.wavespeed.worker import remover_engine
@@ -153,6 +155,18 @@ if __name__ == "__main__":
         running.submit(running.upload(engines.make_image()))
         threading.Event().wait()
 """
+
+
+def test_a_ctrl_c_is_not_for_the_workers(tmp_path: Path) -> None:
+    (tmp_path / "image").touch()
+    pool = WorkerPool(engines.tells_blocked_signals, workers=1)
+    try:
+        asyncio.run(pool.cut_out(tmp_path / "image", tmp_path / "told"))
+    finally:
+        pool.close()
+
+    assert str(signal.SIGINT) in (tmp_path / "told").read_text()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_an_image_is_tried_again_when_its_worker_dies(tmp_path: Path) -> None:

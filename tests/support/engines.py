@@ -1,6 +1,7 @@
 """Engines for worker processes: small, so that no test waits for a real remover."""
 
 import os
+import signal
 import socket
 from io import BytesIO
 from pathlib import Path
@@ -80,6 +81,16 @@ def dies_of_blanks() -> Engine:
             return _cut_oval(data)
         except ExecutionFailed:
             os._exit(1)
+
+    return cut_out
+
+
+def tells_blocked_signals() -> Engine:
+    """Instead of a PNG, the signals that the worker does not get."""
+
+    def cut_out(_: bytes) -> EncodedCutout:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return EncodedCutout(" ".join(map(str, blocked)).encode())
 
     return cut_out
 

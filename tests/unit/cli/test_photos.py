@@ -56,6 +56,26 @@ def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
     assert (photo.key, photo.name) == ("in/photo.jp2", "photo.png")
 
 
+def test_a_file_that_is_named_twice_is_one_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "album/x.jpg")
+    monkeypatch.chdir(tmp_path)
+
+    named = [Path("album"), Path("album/x.jpg"), Path("album/../album/x.jpg"), tmp_path / "album"]
+    assert [photo.key for photo in find_photos(named).photos] == ["x.jpg"]
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "album/x.jpg")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read all
+
+    with pytest.raises(PhotoNotFound, match=r"album/x\.jpg: permission denied"):
+        find_photos([tmp_path / "album"])
+
+
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     touch(tmp_path, "one/x.jpg", "two/x.jpg", "two/x.webp")
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -68,6 +70,29 @@ def test_a_service_error_says_what_the_service_said() -> None:
 
     told = explanation(error)
     assert told == "DynamoDB failed on x: Scan: u is not authorized to perform: dynamodb:Scan"
+
+
+def test_what_the_system_refuses_is_said_with_the_file() -> None:
+    assert explanation(OSError(28, "No space left on device")) == "No space left on device"
+    assert explanation(PermissionError(13, "Denied", "photo.jpg")) == "photo.jpg: Denied"
+
+
+def test_a_ctrl_c_while_the_command_is_imported_leaves_no_traceback() -> None:
+    code = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "cutout_cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from cutout_cli.entry import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_missing_credentials_are_explained() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from cutout.domain.tasks import Confidence, Status, new_task
 from cutout_cli import report
 from cutout_cli.photos import Photo
+from cutout_cli.sheet import draw
 from cutout_cli.stacks import Stack
 from cutout_cli.uploads import Job
 from tests.support.harness import MODEL, PipelineHarness
-from tests.support.images import jpeg
+from tests.support.images import jpeg, png
 from tests.unit.cli.conftest import Cutout, Fates
 
 
@@ -218,6 +220,52 @@ def test_a_folder_that_cannot_be_made_is_named_before_anything_starts(
     assert "cannot make file/out" in done.stderr
 
 
+def test_what_came_under_the_name_meanwhile_stays(
+    cutout: Cutout, photos: Path, tmp_path: Path, fates: Fates
+) -> None:
+    meanwhile = tmp_path / "out" / "cat.png"
+
+    def appear(**_: Any) -> None:
+        meanwhile.write_bytes(b"from another run")
+
+    fates.harness.on(fates.harness.s3, "before-call.s3.PutObject", appear)
+
+    done = cutout("run", "album/cat.jpg")
+
+    assert done.exit_code == 0
+    assert "album/cat.jpg -> out/cat-2.png" in done.stdout
+    assert meanwhile.read_bytes() == b"from another run"
+    assert {file.name for file in meanwhile.parent.iterdir()} == {"cat.png", "cat-2.png"}
+
+
+def test_what_cannot_be_saved_is_told_and_the_others_are_saved(
+    cutout: Cutout, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "more").mkdir()
+    (photos / "more" / "fox.jpg").write_bytes(jpeg())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "more").write_text("a file where a folder would be")
+
+    done = cutout("run", "album")
+
+    assert done.exit_code == 1
+    (line,) = (line for line in done.stdout.splitlines() if "fox" in line)
+    assert line.startswith("completed album/more/fox.jpg: not saved: ")
+    assert line.endswith("/out/more: File exists")
+    assert "3 photos: 2 done, 1 not saved" in done.stderr
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"cat.png", "dog.png", "more"}
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(
+    cutout: Cutout, photos: Path, tmp_path: Path
+) -> None:
+    longest = "n" * 251
+    (photos / f"{longest}.jpg").write_bytes(jpeg())
+
+    assert cutout("run", f"album/{longest}.jpg").exit_code == 0
+    assert (tmp_path / "out" / f"{longest}.png").exists()
+
+
 def test_a_run_uploads_under_the_input_prefix(
     cutout: Cutout, photos: Path, fates: Fates, tmp_path: Path
 ) -> None:
@@ -241,6 +289,50 @@ def test_a_sheet_shows_what_was_saved(cutout: Cutout, photos: Path, tmp_path: Pa
     assert done.exit_code == 0
     assert "contact sheet: out/sheet.jpg" in done.stderr
     assert (tmp_path / "out" / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("sheet", "code", "text"),
+    [
+        ("sheet.gif", 2, "a sheet is a .jpg or a .png"),
+        ("out/cat.png", 1, "out/cat.png is one of the photos or PNGs"),
+        ("album/cat.jpg", 1, "album/cat.jpg is one of the photos or PNGs"),
+        ("album/notes.png", 1, "album/notes.png is there already"),
+    ],
+)
+def test_a_sheet_takes_no_files_place(
+    cutout: Cutout, photos: Path, local_stack: dict[str, Any], sheet: str, code: int, text: str
+) -> None:
+    (photos / "notes.png").write_bytes(b"the only copy")
+
+    done = cutout("run", "album/cat.jpg", "--sheet", sheet)
+
+    assert (done.exit_code, local_stack) == (code, {})
+    assert text in done.stderr
+
+
+def test_a_sheet_of_many_photos_is_about_as_wide_as_high(
+    cutout: Cutout, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutout_cli.sheet.CELL", 60)
+    job = Job(Photo(photos / "cat.jpg", "", ""), "", 0, saved_to=tmp_path / "cat.png")
+    (tmp_path / "cat.png").write_bytes(png(8, 6))
+
+    draw([job] * 72, tmp_path / "sheet.png")
+
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert 0.5 < drawn.width / drawn.height < 2
+
+
+def test_a_photo_that_pillow_cannot_read_leaves_its_place_on_the_sheet_empty(
+    cutout: Cutout, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "cat.jpg").write_bytes(jpeg(40, 30)[:-200])
+
+    done = cutout("run", "album/cat.jpg", "--sheet", "sheet.png")
+
+    assert done.exit_code == 0
+    assert (tmp_path / "sheet.png").exists()
 
 
 def test_the_log_of_a_crashing_function_is_told_once_while_nothing_moves(
