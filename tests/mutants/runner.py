@@ -24,6 +24,7 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutants.operators import Mutant
 
+_PASSED, _FAILED = "passed", "failed"
 _PATIENCE = 2  # seconds, beside ten times what a test took: an endless loop is noticed
 
 
@@ -51,9 +52,12 @@ class Runner:
         if failed := tests.run_all():
             self.problem = f"without any mutant, {failed} fails"
             return True
+        if failed := failing(None, tests.items, tests.seconds):
+            self.problem = f"without any mutant, {failed} fails when it is run once more"
+            return True
         for number, mutant in enumerate(self.mutants, 1):
             chosen = tests.of(mutant)
-            self.caught[mutant.name] = _is_caught(mutant, chosen, tests.seconds)
+            self.caught[mutant.name] = bool(failing(mutant, chosen, tests.seconds))
             line = told(number, len(self.mutants), mutant.name, caught=self.caught[mutant.name])
             self.tell(f"{line}\n")
         return True
@@ -109,27 +113,46 @@ def _fails(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, log=False, nextitem=shared))
 
 
-def _is_caught(mutant: Mutant, items: list[pytest.Item], seconds: dict[str, float]) -> bool:
-    """Whether one of the tests fails, or does not end."""
+def failing(mutant: Mutant | None, items: list[pytest.Item], seconds: dict[str, float]) -> str:
+    """The first test that, in a fork with the mutant, fails or does not end; else nothing.
+
+    Raises `RuntimeError` if the fork came to no result, as where the mutant could not be made.
+    """
+    reads, writes = os.pipe()
     pid = os.fork()
     if not pid:
-        _run(mutant, items, seconds)
+        _run(mutant, items, seconds, writes)
+    os.close(writes)
+    with os.fdopen(reads) as pipe:
+        *begun, last = pipe.read().split("\n")
     _, status = os.waitpid(pid, 0)
-    return status != 0
+    if begun and (last == _FAILED or os.waitstatus_to_exitcode(status) == -signal.SIGPROF):
+        return begun[-1]
+    if last != _PASSED:
+        raise RuntimeError(f"a fork broke, status {status}: {mutant}")
+    return ""
 
 
-def _run(mutant: Mutant, items: list[pytest.Item], seconds: dict[str, float]) -> None:
+def _run(
+    mutant: Mutant | None, items: list[pytest.Item], seconds: dict[str, float], told: int
+) -> None:
     """In the fork: never returns."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    caught = True
     try:
-        apply(mutant)
-        caught = any(_notices(item, seconds[item.nodeid]) for item in items)
+        if mutant:
+            apply(mutant)
+        for item in items:
+            os.write(told, f"{item.nodeid}\n".encode())
+            if _notices(item, seconds[item.nodeid]):
+                os.write(told, _FAILED.encode())
+                break
+        else:
+            os.write(told, _PASSED.encode())
     finally:
-        os._exit(int(caught))
+        os._exit(0)
 
 
 def _notices(item: pytest.Item, seconds: float) -> bool:

@@ -90,7 +90,7 @@ def test_a_price_is_asked_for_once_an_hour_and_model(harness: PipelineHarness) -
 def test_without_an_answer_the_parameter_stands_in(
     harness: PipelineHarness, answers: list[Any]
 ) -> None:
-    harness.answers = answers
+    harness.answers = [*answers]
 
     prices = harness.submitter(daily_budget="1", price_per_image="0.07").price
 
