@@ -18,9 +18,11 @@ from botocore.response import StreamingBody
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 
+from cutout.domain.uploads import Upload
 from tests.support.harness import NOW, TABLE
 
 Item = dict[str, Any]
+Address = tuple[str, str, str | None]  # bucket, key and version
 
 
 class Killed(BaseException):
@@ -74,8 +76,9 @@ class Functions:
 
 
 def _error(name: str) -> type[ClientError]:
-    def init(self: ClientError) -> None:
-        ClientError.__init__(self, {"Error": {"Code": name, "Message": name}}, name)
+    def init(self: ClientError, **more: Any) -> None:
+        answer: Any = {"Error": {"Code": name, "Message": name}, **more}
+        ClientError.__init__(self, answer, name)
 
     return type(name, (ClientError,), {"__init__": init})
 
@@ -92,6 +95,7 @@ class Errors:
     NoSuchKey = _error("NoSuchKey")
     NotFound = _error("404")
     PreconditionFailed = _error("PreconditionFailed")
+    TransactionCanceledException = _error("TransactionCanceledException")
 
 
 class DynamoDB:
@@ -124,6 +128,12 @@ class DynamoDB:
         item = self._read(asked["Key"])
         return {"Item": item} if item else {}
 
+    def batch_get_item(self, **asked: Any) -> Item:
+        self._functions.spend()
+        wanted = asked["RequestItems"][TABLE]
+        assert wanted["ConsistentRead"]
+        return {"Responses": {TABLE: [i for key in wanted["Keys"] if (i := self._read(key))]}}
+
     def query(self, **asked: Any) -> Item:
         """The index `by-status`: what is due of a status."""
         assert asked["IndexName"] == "by-status"
@@ -142,6 +152,22 @@ class DynamoDB:
                 TABLE, asked["Item"], condition_expression=asked["ConditionExpression"]
             )
         self._changed({}, asked["Item"])
+
+    def transact_write_items(self, **asked: Any) -> None:
+        """Puts of what must not be there yet."""
+        self._functions.spend()
+        puts = [write["Put"] for write in asked["TransactItems"]]
+        assert {put["ConditionExpression"] for put in puts} == {"attribute_not_exists(task_id)"}
+        there = [bool(self._read({"task_id": put["Item"]["task_id"]})) for put in puts]
+        if any(there):
+            raise Errors.TransactionCanceledException(
+                CancellationReasons=[
+                    {"Code": "ConditionalCheckFailed" if one else "None"} for one in there
+                ]
+            )
+        for put in puts:
+            self._backend.put_item(TABLE, put["Item"])
+            self._changed({}, put["Item"])
 
     def update_item(self, **asked: Any) -> Item:
         self._functions.spend()
@@ -173,43 +199,88 @@ def _conditions() -> Iterator[None]:
 
 
 class S3:
-    """Versioned uploads, and outputs without versions, whose ETag is that of their maker.
+    """Uploads with or without versions, and outputs, whose ETag is that of their maker.
 
-    `saved` is told the key, the bytes and the metadata of each output.
+    The newest version of an upload is the current one; once it is deleted, there is none. `saved`
+    is told the key, the bytes and the metadata of each output.
     """
 
     def __init__(
-        self, functions: Functions, saved: Callable[[str, bytes, dict[str, str]], None]
+        self,
+        functions: Functions,
+        clock: Callable[[], datetime],
+        saved: Callable[[str, bytes, dict[str, str]], None],
     ) -> None:
         self._functions = functions
+        self._clock = clock
         self._saved = saved
-        self.versions: dict[tuple[str, str, str | None], bytes] = {}
-        self.metadata: dict[tuple[str, str, str | None], dict[str, str]] = {}
+        self.versions: dict[Address, bytes] = {}
+        self.metadata: dict[Address, dict[str, str]] = {}
+        self._etags: dict[Address, str] = {}
+        self._made_at: dict[Address, datetime] = {}
+        self._current: dict[tuple[str, str], str | None] = {}
+
+    def upload(self, upload: Upload, body: bytes) -> None:
+        """A person puts an object."""
+        address = upload.bucket, upload.key, upload.version_id
+        self._put(address, body, upload.etag)
+        self._current[upload.bucket, upload.key] = upload.version_id
+
+    def delete(self, upload: Upload) -> None:
+        """A person deletes an object, if it is there still."""
+        if self.has(upload):
+            del self.versions[upload.bucket, upload.key, upload.version_id]
+
+    def has(self, upload: Upload) -> bool:
+        """Whether the very bytes are there."""
+        address = upload.bucket, upload.key, upload.version_id
+        return address in self.versions and self._etags[address] == upload.etag
+
+    def is_current(self, upload: Upload) -> bool:
+        """Whether they are what a listing tells of."""
+        return self.has(upload) and self._current[upload.bucket, upload.key] == upload.version_id
 
     def head_object(self, **asked: Any) -> Item:
         self._functions.spend()
         body = self._find(asked, Errors.NotFound)
-        metadata = self.metadata.get(_address(asked), {})
+        address = self._address(asked)
         return {
-            "Metadata": metadata,
-            "ETag": metadata.get("cutout-task-id", ""),
+            "Metadata": self.metadata.get(address, {}),
+            "ETag": f'"{self._etags[address]}"',
             "ContentLength": len(body),
             "ContentType": "image/jpeg",
-        }
+            "LastModified": self._made_at[address],
+        } | ({"VersionId": address[2]} if address[2] else {})
+
+    def list_object_versions(self, **asked: Any) -> Item:
+        self._functions.spend()
+        versions = [
+            {
+                "Key": key,
+                "VersionId": version or "null",
+                "IsLatest": self._current[bucket, key] == version,
+                "ETag": f'"{self._etags[bucket, key, version]}"',
+                "Size": len(body),
+                "LastModified": self._made_at[bucket, key, version],
+            }
+            for (bucket, key, version), body in self.versions.items()
+            if bucket == asked["Bucket"]
+        ]
+        return {"Versions": versions, "IsTruncated": False}
 
     def put_object(self, **asked: Any) -> Item:
         self._functions.spend()
-        self.versions[_address(asked)] = asked["Body"]
+        self._put(self._address(asked), asked["Body"], "")
         return {"ETag": ""}
 
     def delete_object(self, **asked: Any) -> None:
         self._functions.spend()
-        self.versions.pop(_address(asked), None)
+        self.versions.pop(self._address(asked), None)
 
     def get_object(self, **asked: Any) -> Item:
         self._functions.spend()
         body = self._find(asked)
-        if asked["IfMatch"] != self.metadata.get(_address(asked), {}).get("cutout-task-id", "e"):
+        if asked["IfMatch"] != self._etags[self._address(asked)]:
             raise Errors.PreconditionFailed
         if "Range" in asked:
             start, end = asked["Range"].removeprefix("bytes=").split("-")
@@ -235,18 +306,23 @@ class S3:
         self._functions.spend()  # nothing is there before the upload is completed
         metadata = options["ExtraArgs"]["Metadata"]
         self._saved(key, body, metadata)
-        self.versions[bucket, key, None] = body
+        self._put((bucket, key, None), body, metadata["cutout-task-id"])
         self.metadata[bucket, key, None] = metadata
+
+    def _put(self, address: Address, body: bytes, etag: str) -> None:
+        self.versions[address] = body
+        self._etags[address] = etag
+        self._made_at[address] = self._clock()
 
     def _find(self, asked: Item, missing: type[ClientError] = Errors.NoSuchKey) -> bytes:
         try:
-            return self.versions[_address(asked)]
+            return self.versions[self._address(asked)]
         except KeyError as error:
             raise missing from error
 
-
-def _address(asked: Item) -> tuple[str, str, str | None]:
-    return asked["Bucket"], asked["Key"], asked.get("VersionId")
+    def _address(self, asked: Item) -> Address:
+        bucket, key = asked["Bucket"], asked["Key"]
+        return bucket, key, asked.get("VersionId") or self._current.get((bucket, key))
 
 
 @dataclass
@@ -320,6 +396,6 @@ class SQS:
         self.functions.spend()
         assert 0 < len(asked["Entries"]) <= 10
         for entry in asked["Entries"]:
-            assert 0 <= entry["DelaySeconds"] <= 900
-            self.sent(entry["MessageBody"], entry["DelaySeconds"])
+            assert 0 <= entry.get("DelaySeconds", 0) <= 900
+            self.sent(entry["MessageBody"], entry.get("DelaySeconds", 0))
         return {}

@@ -208,17 +208,21 @@ def test_without_a_version_an_event_and_a_listing_are_one_task_whichever_comes_f
     assert harness.answers == []
 
 
-def test_a_listed_object_whose_sender_died_before_it_wrote_the_task_is_sent_again(
-    harness: PipelineHarness, unversioned: Upload, run: Callable[..., list[Upload]]
+def test_a_claim_that_expires_while_it_is_looked_at_is_nobodys(
+    harness: PipelineHarness, unversioned: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (found,) = run()
-    submitter = harness.submitter()
-    assert harness.ledger.claim_unversioned(submitter._new_task(found), None)
-    harness.answers = [accepted()]
+    harness.answers = [accepted(), accepted("p2")]
+    created = event(unversioned, "0A1", NOW)
+    harness.submitter().submit(*created)
+    read = harness.table.get
 
-    submitter.submit(found)
+    def expired(key: str) -> Any:
+        return None if key.startswith("#unversioned#") else read(key)
 
-    assert harness.task(found).status is Status.PROCESSING
+    monkeypatch.setattr(harness.table, "get", expired)
+    harness.submitter().submit(unversioned)
+
+    assert harness.task(unversioned).status is Status.PROCESSING
 
 
 def test_a_listing_that_was_read_before_the_event_came_is_no_second_task(

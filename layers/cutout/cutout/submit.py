@@ -84,9 +84,8 @@ class Submitter:
 
         Raises `ServiceError` if it could not even be written down, to be tried again.
         """
-        task = self._new_task(upload)
-        if self.ledger.claim_unversioned(task, announced_at):
-            self.resume(self.ledger.claim(task))
+        if task := self.ledger.claim_upload(self._new_task(upload), announced_at):
+            self.resume(task)
         else:
             logger.info("a message was ignored: the object has a task already", key=upload.key)
 

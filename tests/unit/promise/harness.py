@@ -9,16 +9,26 @@ from typing import Any
 import httpx
 from boto3.dynamodb.types import TypeDeserializer
 
+from cutout.aws.listing import Listing
+from cutout.backfill import Backfill, Missing
 from cutout.domain.errors import CutoutError
-from cutout.domain.messages import ExecutionEnded, ObjectCreated, RetryRequest, upload_message
+from cutout.domain.messages import (
+    Cursor,
+    ExecutionEnded,
+    ObjectCreated,
+    PageRequest,
+    RetryRequest,
+    upload_message,
+)
 from cutout.domain.tasks import REOPENABLE, WATCHED, Status, Task
 from cutout.domain.uploads import Upload
+from cutout.settings import BackfillSettings
 from cutout.wavespeed.contract import sign_webhook
 from cutout_cli.retry import Cost, Retries, Retry
 from cutout_cli.stacks import Stack
 from functions.submit.app import handle_message
 from tests.support.fakes import S3, SQS, DynamoDB, Events, Functions, Killed, Run, States
-from tests.support.harness import CONVERTED, MODEL, Pipeline
+from tests.support.harness import CONVERTED, MODEL, TABLE, Pipeline
 from tests.support.images import jpeg
 from tests.unit.promise.vendor import (
     ACCEPTED,
@@ -40,6 +50,15 @@ VISIBILITY = timedelta(seconds=1080)
 GRACE = timedelta(seconds=600)
 IMAGES_A_DAY = 3
 IMAGE = jpeg()
+BUCKETS: dict[str, Any] = {
+    "tasks_table": TABLE,
+    "upload_queue_url": "queue",
+    "input_bucket": "uploads",
+    "input_prefix": "",
+    "output_bucket": "cutouts",
+    "output_prefix": "",
+    "output_naming": "append",
+}
 
 
 @dataclass
@@ -74,22 +93,23 @@ class PromiseHarness(Pipeline):
         webhook: bool,
         grace: timedelta = GRACE,
         reuse: bool = False,
+        versioned: bool = True,
         image: bytes = IMAGE,
     ) -> None:
         self.policy = policy
         self.grace = grace
         self.reuse = reuse
+        self.versioned = versioned
         self.image = image
         self.functions = Functions()
         self.broken: list[AssertionError] = []
         dynamodb = DynamoDB(self.functions, self._noting(self._moved))
-        s3, events = S3(self.functions, self._noting(self._saved)), Events(self.functions)
-        states = States(self.functions)
-        clients: dict[str, Any] = {"s3": s3, "dynamodb": dynamodb, "states": states}
+        self.bucket = S3(self.functions, self._clock, self._noting(self._saved))
+        events, states = Events(self.functions), States(self.functions)
+        clients: dict[str, Any] = {"s3": self.bucket, "dynamodb": dynamodb, "states": states}
         clients |= {"events": events, "sqs": SQS(self.functions, self._send)}
         super().__init__(**clients, queue_url="queue", machine="arn:stateMachine:machine")
         self.vendor = Vendor(self.functions, self._clock, self._noting(self._sent), self._number_of)
-        self.objects: dict[tuple[str, str, str | None], bytes] = s3.versions
         self.on_the_bus: list[dict[str, Any]] = events.published
         plan = {"images_per_minute": 2, "daily_budget": str(PRICE * IMAGES_A_DAY)}
         settings = plan | {
@@ -103,12 +123,17 @@ class PromiseHarness(Pipeline):
         self._receiver = self.webhook_receiver()
         self._backstop = self.backstop()
         self._waker = self.waker(**plan)
+        missing = Missing(BackfillSettings(**BUCKETS), self.storage, self.ledger)
+        self._backfill = Backfill(Listing(self.s3, "uploads"), missing, self.upload_queue)
         poll = self.poller(reuse_results=reuse, erase_at_vendor=True).poll
         self.loops = WaitLoops(states, dynamodb, self.functions, self._clock, poll, self.close)
         self.uploads: list[Upload] = []
+        self.put_at: list[datetime] = []
         self.queue: list[Waiting] = []
         self.requests: list[RetryWanted] = []
-        self.retrying: list[str | None] = []
+        self.numbers: dict[str, int] = {}  # of the uploads, by the ids that a task may have
+        self.missed: set[int] = set()
+        self.handling: list[tuple[str, bool]] = []
         self.uncertain: dict[tuple[str, int], datetime] = {}
         self.saved: set[int] = set()
         self.in_bucket: dict[str, int] = {}
@@ -121,18 +146,19 @@ class PromiseHarness(Pipeline):
     def put(self, key: str) -> None:
         """A new revision of an object, and its event."""
         number = len(self.uploads)
-        version, sequencer = f"v{number}", f"{number + 1:018X}"
-        self.objects["uploads", key, version] = self.image
-        self.uploads.append(
-            Upload(
-                bucket="uploads",
-                key=key,
-                version_id=version,
-                sequencer=sequencer,
-                etag="e",
-                size=len(self.image),
-            )
+        upload = Upload(
+            bucket="uploads",
+            key=key,
+            version_id=f"v{number}" if self.versioned else None,
+            sequencer=f"{number + 1:018X}",
+            etag=f"e{number}",
+            size=len(self.image),
         )
+        self.bucket.upload(upload, self.image)
+        self.uploads.append(upload)
+        self.put_at.append(self.now)
+        for known_as in (upload, upload.model_copy(update={"sequencer": None})):
+            self.numbers[known_as.task_id] = number
         self.deliver_event(number)
 
     def deliver_event(self, number: int) -> None:
@@ -144,7 +170,8 @@ class PromiseHarness(Pipeline):
             "version-id": upload.version_id,
             "sequencer": upload.sequencer,
         }
-        event = {"detail": {"bucket": {"name": upload.bucket}, "object": created}}
+        detail = {"bucket": {"name": upload.bucket}, "object": created}
+        event = {"time": self.put_at[number].isoformat(), "detail": detail}
         self._send(json.dumps(event), delay=0)
 
     def request_retry(self, task: Task, *, pay_again: bool) -> None:
@@ -168,10 +195,19 @@ class PromiseHarness(Pipeline):
             self.queue.append(again)
 
     def lose(self, message: Waiting) -> None:
-        """Nobody gets a message: of an upload that is in the ledger, that harms nothing."""
+        """Nobody gets a message; an upload that nobody was told of is left to a backfill."""
+        self.queue.remove(message)
         content = upload_message(message.body)
-        if not isinstance(content, ObjectCreated) or self.table.get(content.upload.task_id):
-            self.queue.remove(message)
+        if isinstance(content, ObjectCreated):
+            self.missed.add(self.numbers[content.upload.task_id])
+
+    def backfill(self, run: Run) -> None:
+        """One run of the backfill function, which has the whole bucket on a page."""
+        try:
+            with self.functions.running(run):
+                self._backfill.page(PageRequest(cursor=Cursor(), page_size=1000))
+        except (Killed, CutoutError):
+            return
 
     def tick_once(self, run: Run) -> None:
         """One run of the clock function."""
@@ -183,12 +219,13 @@ class PromiseHarness(Pipeline):
 
     def _handle(self, body: str) -> None:
         message = upload_message(body)
-        reopened = message.detail.task_id if isinstance(message, RetryRequest) else None
-        self.retrying.append(reopened)
+        is_new = isinstance(message, ObjectCreated)
+        task_id = message.upload.task_id if is_new else message.detail.task_id
+        self.handling.append((task_id, isinstance(message, RetryRequest)))
         try:
             handle_message(body, self._submitter, self._retrier)
         finally:
-            self.retrying.pop()
+            self.handling.pop()
 
     def _send(self, body: str, delay: int) -> None:
         self.queue.append(Waiting(body, self.now + timedelta(seconds=delay)))
@@ -196,8 +233,9 @@ class PromiseHarness(Pipeline):
     # ------------------------------------------------------------ the vendor
 
     def _sent(self, number: int, outcome: str) -> Posted:
-        task = self.task(self.uploads[number])
+        task = self.ledger.get(self.handling[-1][0])
         assert task.status is Status.SUBMITTING, "sent without being written ahead"
+        assert number == self.numbers[task.task_id] or not self.versioned, "another's image sent"
         posted = Posted(task.task_id, task.attempt, outcome, self.now)
         self._check_payment(posted)
         return posted
@@ -293,18 +331,18 @@ class PromiseHarness(Pipeline):
             assert after["open_status"]["S"] == task.status
         left = Status(before["status"]["S"]) if before else None
         if left and left.ended and task.status is not left:
-            assert task.task_id in self.retrying, f"{left} was left for {task.status}"
+            assert (task.task_id, True) in self.handling, f"{left} was left for {task.status}"
             assert left in REOPENABLE
         if task.status is Status.UNCERTAIN and left is not Status.UNCERTAIN:
             self.uncertain[task.task_id, task.attempt] = self.now
         if task.status is Status.COMPLETED:
-            number = self._number(task.task_id)
+            number = self.numbers[task.task_id]
             assert number in self.saved, "completed without its PNG"
             assert self.in_bucket[task.output_key] >= number
 
     def _saved(self, key: str, body: bytes, metadata: dict[str, str]) -> None:
         """All uploads have the same bytes, so that with `reuse` they may have each other's PNG."""
-        number = self._number(metadata["cutout-task-id"])
+        number = self.numbers[metadata["cutout-task-id"]]
         assert self.reuse or body == OUTPUTS[number], "another's image"
         assert key == f"{self.uploads[number].key}.png", "an image under another's key"
         assert number >= self.in_bucket.get(key, -1), "an older revision replaced a newer one"
@@ -313,30 +351,42 @@ class PromiseHarness(Pipeline):
 
     def _number_of(self, image: httpx.URL) -> int:
         """Whose image the vendor reads; a converted copy must be there."""
-        if not image.host.startswith(CONVERTED):
-            return int(image.query.decode().removeprefix("v"))
         key = image.path.removeprefix("/")
-        assert (CONVERTED, key, None) in self.objects, "no copy for the vendor to read"
-        return self._number(key.removeprefix("converted/"))
-
-    def _number(self, task_id: str) -> int:
-        return [upload.task_id for upload in self.uploads].index(task_id)
+        if not image.host.startswith(CONVERTED):
+            version = image.query.decode() or None
+            found = [
+                n for n, u in enumerate(self.uploads) if (u.key, u.version_id) == (key, version)
+            ]
+            return found[-1]  # without versions, the last one
+        assert (CONVERTED, key, None) in self.bucket.versions, "no copy for the vendor to read"
+        return self.numbers[key.removeprefix("converted/")]
 
     def rows(self) -> list[Task]:
-        """The tasks of all uploads that have one; the others' events must still be on their way."""
-        rows = []
-        for upload in self.uploads:
-            if self.table.get(upload.task_id):
-                rows.append(self.task(upload))
-            else:
-                assert any(str(upload.sequencer) in message.body for message in self.queue), "lost"
+        """The tasks of all uploads, of which each has one, unless it was missed.
+
+        The others' events must still be on their way.
+        """
+        rows: list[Task] = []
+        for number in range(len(self.uploads)):
+            found = [self.ledger.find(name) for name, n in self.numbers.items() if n == number]
+            tasks = list(filter(None, found))
+            assert len(tasks) <= 1, "two tasks for one object"
+            assert tasks or number in self.missed or self._is_announced(number), "lost"
+            rows += tasks
         return rows
+
+    def _is_announced(self, number: int) -> bool:
+        contents = [upload_message(message.body) for message in self.queue]
+        created = [content.upload for content in contents if isinstance(content, ObjectCreated)]
+        return any(self.numbers[upload.task_id] == number for upload in created)
 
     # ------------------------------------------------------------ after the storm
 
     def calm_down(self) -> None:
         """Everything works and everything arrives, until nothing is left to do."""
         self.vendor.reply = ACCEPTED
+        if self.missed:
+            self.backfill(Run())
         for _ in range(2000):
             self._calm_round()
             self.check()
@@ -391,7 +441,11 @@ class PromiseHarness(Pipeline):
             # A refusal is written first: better an event is lost than a task uncertain.
             if row.code not in {"request_refused", "superseded"} and row.status.ended:
                 assert (row.task_id, row.code) in told, row
-        assert len(self.rows()) == len(self.uploads)
+        known = {self.numbers[row.task_id] for row in self.rows()}
+        for number, upload in enumerate(self.uploads):
+            # What was replaced or deleted before anybody was told of it is nobody's upload.
+            is_left = number in self.missed and not self.bucket.is_current(upload)
+            assert number in known or is_left, "lost"
 
     # ------------------------------------------------------------ the ways out
 
@@ -411,7 +465,7 @@ class PromiseHarness(Pipeline):
         assert plan.sends, row
         known = self.vendor.predictions.get(row.prediction_id or "")
         has_result = known is not None and known.status == "completed"
-        posts, there = len(self.vendor.posts), self._source_is_there(row)
+        posts, there = len(self.vendor.posts), self.bucket.has(row.upload)
         self.request_retry(row, pay_again=row.status is Status.UNCERTAIN)
         self.calm_down()
         after = self.ledger.get(row.task_id)
@@ -427,6 +481,3 @@ class PromiseHarness(Pipeline):
         stack = Stack("cutout", lambda _service: None, is_local=True)
         vars(stack)["vendor"] = self._wavespeed()
         return Retries(stack, pay_again=pay_again).plan(row)
-
-    def _source_is_there(self, row: Task) -> bool:
-        return (row.bucket, row.key, row.version_id) in self.objects

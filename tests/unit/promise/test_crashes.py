@@ -76,7 +76,7 @@ def test_a_conversion_that_is_killed_is_completed_later(kill_at: int) -> None:
     killed.deliver(killed.visible()[0], Run(kill_at))
 
     assert settled(killed) is Status.COMPLETED
-    assert not [key for bucket, key, _ in killed.objects if bucket == CONVERTED]
+    assert not [key for bucket, key, _ in killed.bucket.versions if bucket == CONVERTED]
 
 
 @pytest.mark.parametrize("kill_at", range(MOST_CALLS))
@@ -156,3 +156,25 @@ def test_an_execution_of_whose_end_nobody_was_told_is_closed() -> None:
     stopped.loops.ended.clear()
 
     assert settled(stopped) is Status.FAILED
+
+
+@pytest.mark.parametrize("kill_at", range(MOST_CALLS))
+@pytest.mark.parametrize("brought_by", ["event", "backfill"])
+def test_an_upload_without_a_version_whose_submit_is_killed_and_message_lost_is_brought_again(
+    kill_at: int, brought_by: str
+) -> None:
+    killed = PromiseHarness("resubmit", webhook=False, versioned=False)
+    killed.put("a")
+    event = killed.visible()[0]
+    if brought_by == "event":  # and a backfill was killed that was faster
+        killed.backfill(Run())
+        killed.queue.remove(event)
+    killed.deliver(killed.visible()[0], Run(kill_at))
+    for message in list(killed.queue):
+        killed.lose(message)
+    if brought_by == "event":
+        killed.missed.clear()
+        killed.deliver_event(0)
+
+    assert settled(killed) is Status.COMPLETED
+    assert len(killed.vendor.posts) <= 2

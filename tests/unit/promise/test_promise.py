@@ -57,9 +57,15 @@ class Promise(RuleBasedStateMachine):
     policy = ""
     reuse = False
 
-    @initialize(webhook=st.booleans(), keys=st.sampled_from(["a", "ab", "aa", "aab"]))
-    def begin(self, webhook: bool, keys: str) -> None:
-        self.harness = PromiseHarness(self.policy, webhook=webhook, reuse=self.reuse)
+    @initialize(
+        webhook=st.booleans(),
+        versioned=st.booleans(),
+        keys=st.sampled_from(["a", "ab", "aa", "aab"]),
+    )
+    def begin(self, webhook: bool, versioned: bool, keys: str) -> None:
+        self.harness = PromiseHarness(
+            self.policy, webhook=webhook, versioned=versioned, reuse=self.reuse
+        )
         for key in keys:
             self.harness.put(key)
 
@@ -102,6 +108,10 @@ class Promise(RuleBasedStateMachine):
     def tick(self, kill: int | None, interlude: Interlude) -> None:
         self.harness.tick_once(self._run(kill, interlude))
 
+    @rule(kill=KILL, interlude=INTERLUDE)
+    def backfill(self, kill: int | None, interlude: Interlude) -> None:
+        self.harness.backfill(self._run(kill, interlude))
+
     @rule(what=st.sampled_from(["message", "callback", "event of an execution"]), pick=PICK)
     def lose(self, what: str, pick: int) -> None:
         harness = self.harness
@@ -132,8 +142,7 @@ class Promise(RuleBasedStateMachine):
         elif what == "event again":
             harness.deliver_event(number)
         elif what == "delete source":
-            upload = harness.uploads[number]
-            harness.objects.pop((upload.bucket, upload.key, upload.version_id), None)
+            harness.bucket.delete(harness.uploads[number])
         elif what == "abort" and (running := harness.loops.running()):
             harness.loops.end(running[pick % len(running)], "ABORTED")
 

@@ -41,6 +41,38 @@ def test_an_item_is_put_once(harness: PipelineHarness) -> None:
     assert harness.table.get("t") == {"task_id": "t", "count": 1}
 
 
+def test_two_items_are_put_together_or_not_at_all(harness: PipelineHarness) -> None:
+    one, other = {"task_id": "one", "count": 1}, {"task_id": "other", "count": 2}
+    harness.table.put_new(other)
+
+    for first, second in ((one, other), (other, one)):
+        with pytest.raises(ConditionFailed, match=r"a write to (one|other) failed"):
+            harness.table.put_both_new(first, second)
+    assert harness.table.get("one") is None
+
+    third = {"task_id": "third", "text": "ü"}
+    harness.table.put_both_new(one, third)
+    assert [harness.table.get(key) for key in ("one", "third")] == [one, third]
+
+
+def test_two_items_that_somebody_else_is_writing_are_tried_again_later(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conflict(**_: Any) -> None:
+        raise harness.dynamodb.exceptions.TransactionCanceledException(
+            {
+                "Error": {"Code": "TransactionCanceledException", "Message": ""},
+                "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}],
+            },
+            "TransactWriteItems",
+        )
+
+    monkeypatch.setattr(harness.dynamodb, "transact_write_items", conflict)
+
+    with pytest.raises(ServiceError, match="DynamoDB failed on one"):
+        harness.table.put_both_new({"task_id": "one"}, {"task_id": "other"})
+
+
 def test_an_update_makes_the_item_and_returns_all_of_it(harness: PipelineHarness) -> None:
     harness.table.update("t", "SET a = :a", values={":a": 1})
 
@@ -121,5 +153,7 @@ def test_trouble_of_the_service_is_told_as_such(harness: PipelineHarness) -> Non
         missing.get("t")
     with pytest.raises(ServiceError):
         missing.put_new({"task_id": "t"})
+    with pytest.raises(ServiceError, match="DynamoDB failed on queued"):
+        next(missing.query_until("by-status", ("open_status", "queued"), ("due_at", "3")))
     with pytest.raises(ServiceError):
         missing.update("t", "SET a = :a", values={":a": 1})

@@ -60,26 +60,30 @@ class Ledger:
             return self.get(task.task_id)
         return task
 
-    def claim_unversioned(self, task: Task, announced_at: datetime | None) -> bool:
-        """Whether a task may have its object, of which an event and a listing may both tell.
+    def claim_upload(self, task: Task, announced_at: datetime | None) -> Task | None:
+        """As `claim`, but None if the object has another task: an event and a listing tell of one.
 
         Without a version, the two would be two tasks. Whoever comes first has it; but the same
         bytes may be uploaded again, which is told by a later event (`announced_at`).
         """
         if not (shared := _claimed_as(task.upload)):
-            return True
-        listed, now = task.sequencer is None, task.created_at
-        item: Item = {"claimed_by": task.task_id, "listed": listed, "claimed_at": _text(now)}
+            return self.claim(task)
+        claim = {
+            "task_id": shared,
+            "claimed_by": task.task_id,
+            "listed": task.sequencer is None,
+            "claimed_at": _text(task.created_at),
+            "expires_at": task.expires_at,
+        }
         try:
-            self._table.put_new({"task_id": shared, **item, "expires_at": task.expires_at})
+            # Together: a claim without its task would have the object passed over for ever.
+            self._table.put_both_new(_item(task), claim)
         except ConditionFailed:
-            held = self._table.get(shared) or item
-            if held["claimed_by"] == task.task_id:
-                return True
-            taken_at = datetime.fromisoformat(held["claimed_at"])
-            again = announced_at is not None and announced_at > taken_at
-            return not listed and (again or not held["listed"])
-        return True
+            if found := self.find(task.task_id):
+                return found
+            held = self._table.get(shared)
+            return self.claim(task) if _is_another(held, task, announced_at) else None
+        return task
 
     def missing(self, uploads: Sequence[Upload]) -> list[Upload]:
         """Those of the uploads that no task has; strongly consistent."""
@@ -314,6 +318,15 @@ def _claim(prediction_id: str) -> str:
 def _claimed_as(upload: Upload) -> str | None:
     """The key of the item that says whose an object without a version is."""
     return f"#unversioned#{upload.unversioned_id}" if upload.unversioned_id else None
+
+
+def _is_another(held: Item | None, task: Task, announced_at: datetime | None) -> bool:
+    """Whether a task's upload is not the one that a claim is about, if it is there still."""
+    if held is None:
+        return True
+    taken_at = datetime.fromisoformat(held["claimed_at"])
+    again = announced_at is not None and announced_at > taken_at
+    return task.sequencer is not None and (again or not held["listed"])
 
 
 def _text(time: datetime) -> str:

@@ -112,11 +112,20 @@ class Table:
     def put_new(self, item: Item) -> None:
         """Write an item that is not there yet. Raises `ConditionFailed` if it is."""
         with self._errors(item["task_id"]):
-            self._client.put_item(
-                TableName=self._name,
-                Item={name: _serialize(value) for name, value in item.items()},
-                ConditionExpression="attribute_not_exists(task_id)",
-            )
+            self._client.put_item(**self._put(item))
+
+    def put_both_new(self, one: Item, other: Item) -> None:
+        """Write two items, or none. Raises `ConditionFailed` if one of them is there already."""
+        with self._errors(one["task_id"]):
+            puts: Any = [{"Put": self._put(item)} for item in (one, other)]
+            self._client.transact_write_items(TransactItems=puts)
+
+    def _put(self, item: Item) -> Any:
+        return {
+            "TableName": self._name,
+            "Item": {name: _serialize(value) for name, value in item.items()},
+            "ConditionExpression": "attribute_not_exists(task_id)",
+        }
 
     def update(
         self,
@@ -146,10 +155,19 @@ class Table:
     def _errors(self, key: str) -> Iterator[None]:
         try:
             yield
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            raise ConditionFailed(f"the condition of a write to {key} failed") from error
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
+            if "ConditionalCheckFailed" in _conditions(error):
+                raise ConditionFailed(f"the condition of a write to {key} failed") from error
             raise ServiceError(f"DynamoDB failed on {key}") from error
+        except BotoCoreError as error:
+            raise ServiceError(f"DynamoDB failed on {key}") from error
+
+
+def _conditions(error: ClientError) -> set[str]:
+    """Why a write was refused, or each write of a transaction."""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    code = error.response["Error"]["Code"].removesuffix("Exception")
+    return {code, *(reason["Code"] for reason in reasons)}
 
 
 def _key(key: str) -> dict[str, Any]:
