@@ -76,9 +76,8 @@ class Functions:
 
 
 def _error(name: str) -> type[ClientError]:
-    def init(self: ClientError, **more: Any) -> None:
-        answer: Any = {"Error": {"Code": name, "Message": name}, **more}
-        ClientError.__init__(self, answer, name)
+    def init(self: ClientError) -> None:
+        ClientError.__init__(self, {"Error": {"Code": name, "Message": name}}, name)
 
     return type(name, (ClientError,), {"__init__": init})
 
@@ -95,7 +94,6 @@ class Errors:
     NoSuchKey = _error("NoSuchKey")
     NotFound = _error("404")
     PreconditionFailed = _error("PreconditionFailed")
-    TransactionCanceledException = _error("TransactionCanceledException")
 
 
 class DynamoDB:
@@ -160,11 +158,9 @@ class DynamoDB:
         assert {put["ConditionExpression"] for put in puts} == {"attribute_not_exists(task_id)"}
         there = [bool(self._read({"task_id": put["Item"]["task_id"]})) for put in puts]
         if any(there):
-            raise Errors.TransactionCanceledException(
-                CancellationReasons=[
-                    {"Code": "ConditionalCheckFailed" if one else "None"} for one in there
-                ]
-            )
+            codes = ["ConditionalCheckFailed" if one else "None" for one in there]
+            reasons: Any = {"CancellationReasons": [{"Code": code} for code in codes]}
+            raise ClientError(reasons | {"Error": {"Code": "TransactionCanceledException"}}, "")
         for put in puts:
             self._backend.put_item(TABLE, put["Item"])
             self._changed({}, put["Item"])

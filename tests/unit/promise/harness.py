@@ -219,9 +219,8 @@ class PromiseHarness(Pipeline):
 
     def _handle(self, body: str) -> None:
         message = upload_message(body)
-        is_new = isinstance(message, ObjectCreated)
-        task_id = message.upload.task_id if is_new else message.detail.task_id
-        self.handling.append((task_id, isinstance(message, RetryRequest)))
+        about: Any = message.upload if isinstance(message, ObjectCreated) else message.detail
+        self.handling.append((about.task_id, isinstance(message, RetryRequest)))
         try:
             handle_message(body, self._submitter, self._retrier)
         finally:
