@@ -1,8 +1,10 @@
 """Reads a stack's tasks, many at a time, without changing any."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import count
 from typing import Any
 
 from cutout.domain.tasks import WATCHED, AttemptId, Status, Task
@@ -14,6 +16,17 @@ from cutout_cli.text import shown
 
 _INDEX, _INDEX_KEY = "by-status", "open_status"
 _BATCH = 100  # DynamoDB's limit for BatchGetItem
+
+
+def looks(every: float) -> Iterator[int]:
+    """Counts looks at a table, at least so many seconds apart, for ever.
+
+    A large table takes long to read, and reading it costs money: most of the time goes without.
+    """
+    for look in count():
+        started = time.monotonic()
+        yield look
+        time.sleep(max(every, 10 * (time.monotonic() - started)))
 
 
 class Tasks:

@@ -1,8 +1,6 @@
 """`cutout up`: a line for each upload that has ended or must wait."""
 
-import time
 from collections.abc import Iterator
-from itertools import count
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -10,7 +8,7 @@ from cutout.domain.errors import CutoutError
 from cutout.domain.tasks import Status, Task
 from cutout_cli.stacks import Stack
 from cutout_cli.status import line
-from cutout_cli.tasks import Tasks
+from cutout_cli.tasks import Tasks, looks
 
 _EVERY = 1.0  # seconds
 
@@ -18,13 +16,10 @@ _EVERY = 1.0  # seconds
 def tell_tasks(stack: Stack) -> None:
     """Print news of a stack's tasks for ever; what was there before is none."""
     told: dict[str, str] = {}
-    for look in count():
-        started = time.monotonic()
+    for look in looks(_EVERY):
         for text in news(stack, told):
             if look:
                 print(text, flush=True)
-        # A large table takes long to read; most of the time is the pipeline's.
-        time.sleep(max(_EVERY, 10 * (time.monotonic() - started)))
 
 
 def news(stack: Stack, told: dict[str, str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutout.domain.tasks import Confidence, OnUncertain, Status, Task
-from cutout.domain.uploads import Upload
+from cutout.domain.uploads import Upload, version_of
 from cutout_cli.errors import CannotFollow, WaitedTooLong
 from cutout_cli.photos import Photo
 from cutout_cli.program import explanation
@@ -89,8 +89,7 @@ class Uploader:
             etag=answer["ETag"].strip('"'),
             size=len(body),
         )
-        versioned = upload.version_id not in {None, "null"}
-        task_id = upload.task_id if versioned else None
+        task_id = upload.task_id if version_of(upload.version_id) else None
         return Job(photo, task_id, started, is_new=there is None)
 
     def _there(self, photo: Photo, digest: str) -> Mapping[str, Any] | None:

@@ -1,7 +1,6 @@
 """`cutout status`."""
 
 import sys
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -35,7 +34,7 @@ def status(
     cutout status --failed --since 2h --stack cutout
     """
     from cutout_cli import status as statuses
-    from cutout_cli.tasks import Tasks
+    from cutout_cli.tasks import Tasks, looks
 
     now = datetime.now(UTC)
     begin = statuses.time_of(since, now) if since else None
@@ -50,13 +49,10 @@ def status(
         for task in some if key else sorted(some, key=lambda task: task.created_at):
             print(statuses.as_json(task) if as_json else statuses.line(task))
         return
-    while True:
-        started = time.monotonic()
+    for _ in looks(WATCH_SECONDS):
         summary = statuses.summary(found, tasks.find(since=begin), datetime.now(UTC))
         if watch and sys.stdout.isatty():
             click.clear()
         print(summary.as_json() if as_json else "\n".join(summary.lines()), flush=True)
         if not watch:
             return
-        # A large table takes long to read, and reading it costs money.
-        time.sleep(max(WATCH_SECONDS, 10 * (time.monotonic() - started)))

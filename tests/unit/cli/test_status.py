@@ -138,7 +138,7 @@ def test_the_summary_is_watched_until_ctrl_c(
             raise KeyboardInterrupt
 
     clock = SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0)
-    monkeypatch.setattr("cutout_cli.commands.status.time", clock)
+    monkeypatch.setattr("cutout_cli.tasks.time", clock)
 
     done = cutout("status", "--watch", "--json")
 

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from cutout.domain.errors import ConversionInterrupted, NotNow, Rejected, ServiceError
+from cutout.aws.errors import served
+from cutout.domain.errors import ConversionInterrupted, NotNow, Rejected
 from cutout.domain.messages import ConvertAnswer, ConvertRequest
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import ConvertedImage, ObjectRevision
@@ -31,13 +30,11 @@ class ConvertFunction:
         """
         upload = ObjectRevision.model_validate(task, from_attributes=True)
         request = ConvertRequest(task_id=task.task_id, upload=upload)
-        try:
+        with served("Lambda failed to run the convert function"):
             reply = self._client.invoke(
                 FunctionName=self._name, Payload=request.model_dump_json().encode()
             )
             payload = reply["Payload"].read()
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("Lambda failed to run the convert function") from error
         if "FunctionError" in reply:
             raise ConversionInterrupted("the convert function was interrupted; it is tried again")
         answer = ConvertAnswer.model_validate_json(payload)

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from cutout.domain.errors import ServiceError
+from cutout.aws.errors import is_gone, served
 from cutout.domain.uploads import ConvertedImage
 
 if TYPE_CHECKING:
@@ -23,32 +23,27 @@ class ConvertedImages:
 
     def find(self, task_id: str) -> ConvertedImage | None:
         """The copy that an earlier try has made."""
-        try:
-            head = self._client.head_object(Bucket=self._bucket, Key=_key(task_id))
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "404":
-                return None
-            raise ServiceError("S3 tells nothing of the converted copy") from error
-        except BotoCoreError as error:
-            raise ServiceError("S3 tells nothing of the converted copy") from error
+        with served("S3 tells nothing of the converted copy"):
+            try:
+                head = self._client.head_object(Bucket=self._bucket, Key=_key(task_id))
+            except ClientError as error:
+                if is_gone(error):
+                    return None
+                raise
         return self._image(task_id, head["ContentLength"], head["ContentType"], head["ETag"])
 
     def save(self, task_id: str, body: bytes, media_type: str) -> ConvertedImage:
         """Keep a copy until it is deleted."""
-        try:
+        with served("S3 failed to save the converted copy"):
             answer = self._client.put_object(
                 Bucket=self._bucket, Key=_key(task_id), Body=body, ContentType=media_type
             )
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("S3 failed to save the converted copy") from error
         return self._image(task_id, len(body), media_type, answer["ETag"])
 
     def delete(self, task_id: str) -> None:
         """Forget a copy; one that is not there is no error."""
-        try:
+        with served("S3 failed to delete the converted copy"):
             self._client.delete_object(Bucket=self._bucket, Key=_key(task_id))
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("S3 failed to delete the converted copy") from error
 
     def _image(self, task_id: str, size: int, media_type: str, etag: str) -> ConvertedImage:
         return ConvertedImage(

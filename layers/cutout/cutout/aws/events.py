@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from cutout.aws.errors import served
 from cutout.domain.errors import ServiceError
 from cutout.domain.messages import BusEvent
 
@@ -29,9 +28,7 @@ class EventBus:
             "Detail": event.model_dump_json(),
             "EventBusName": self._bus,
         }
-        try:
+        with served("EventBridge failed or refused the event"):
             answer = self._client.put_events(Entries=[entry])
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("EventBridge failed or refused the event") from error
         if answer["FailedEntryCount"]:
             raise ServiceError("EventBridge refused the event")

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from cutout.domain.errors import InventoryUnreadable, ServiceError
+from cutout.aws.errors import code, served
+from cutout.domain.errors import InventoryUnreadable
 from cutout.domain.messages import Cursor
-from cutout.domain.uploads import ListedUpload, Upload
+from cutout.domain.uploads import ListedUpload, Upload, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,7 +47,7 @@ class Listing:
             return self._inventory_page(cursor, cursor.manifest, size * _LINES_FOR_A_KEY)
         after = {"KeyMarker": cursor.after_key, "VersionIdMarker": cursor.after_version}
         more: Any = {name: marker for name, marker in after.items() if marker}
-        with _errors("list the uploads"):
+        with served("S3 failed to list the uploads"):
             found = self._client.list_object_versions(
                 Bucket=self._bucket, Prefix=cursor.prefix, MaxKeys=size, **more
             )
@@ -56,7 +57,7 @@ class Listing:
     def outputs(self, bucket: str, cursor: Cursor, size: int) -> tuple[list[str], Cursor | None]:
         """Some keys of the output bucket, and where to read on."""
         more: Any = {"StartAfter": cursor.after_key} if cursor.after_key else {}
-        with _errors("list the outputs"):
+        with served("S3 failed to list the outputs"):
             found = self._client.list_objects_v2(
                 Bucket=bucket, Prefix=cursor.prefix, MaxKeys=size, **more
             )
@@ -68,7 +69,7 @@ class Listing:
         upload = Upload(
             bucket=self._bucket,
             key=version["Key"],
-            version_id=_version(version["VersionId"]),
+            version_id=version_of(version["VersionId"]),
             etag=version["ETag"].strip('"'),
             size=version["Size"],
         )
@@ -107,16 +108,11 @@ class Listing:
         upload = Upload(
             bucket=self._bucket,
             key=unquote_plus(row["Key"]),
-            version_id=_version(row.get("VersionId")),
+            version_id=version_of(row.get("VersionId")),
             etag=row["ETag"],
             size=int(row["Size"] or 0),
         )
         return ListedUpload(upload, datetime.fromisoformat(row["LastModifiedDate"]))
-
-
-def _version(version_id: str | None) -> str | None:
-    """As the event of an object that was made without versions has it."""
-    return None if version_id in {"null", ""} else version_id
 
 
 def _after(cursor: Cursor, found: Any) -> Cursor | None:
@@ -157,29 +153,16 @@ def _is_folder(listed: ListedUpload) -> bool:
 
 
 @contextmanager
-def _errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        raise ServiceError(f"S3 failed to {what} ({code})") from error
-    except BotoCoreError as error:
-        raise ServiceError(f"S3 failed to {what}") from error
-
-
-@contextmanager
 def _inventory_errors(what: str) -> Iterator[None]:
     """What is not there or broken does not become better by trying again."""
-    try:
-        with _errors(what):
+    with served(f"S3 failed to {what}"):
+        try:
             yield
-    except ServiceError as error:
-        if _code(error.__cause__) in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
-            raise InventoryUnreadable(f"{error}; see InventoryBucket") from error.__cause__
-        raise
-    except (OSError, ValueError, EOFError) as error:
-        raise InventoryUnreadable(f"cannot {what}: {error}") from error
-
-
-def _code(error: BaseException | None) -> str:
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+        except ClientError as error:
+            if code(error) not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
+                raise
+            raise InventoryUnreadable(
+                f"S3 failed to {what} ({code(error)}); see InventoryBucket"
+            ) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise InventoryUnreadable(f"cannot {what}: {error}") from error

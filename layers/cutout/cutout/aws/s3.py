@@ -4,13 +4,13 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from cutout.aws.errors import code, is_gone, is_refused, served
 from cutout.domain.errors import (
     MetadataRefused,
     OutputGone,
@@ -22,7 +22,7 @@ from cutout.domain.errors import (
 from cutout.domain.lineage import SavedPng, lineage, with_lineage
 from cutout.domain.png import Output, PngCheck
 from cutout.domain.tasks import Task
-from cutout.domain.uploads import ObjectRevision, Upload
+from cutout.domain.uploads import ObjectRevision, Upload, version_of
 from cutout.observability import logger
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _RANGE_BYTES = 64 * 1024
 _BLOCK_BYTES = 256 * 1024
 # One part in memory at a time: the whole transfer stays near 16 MiB however large the PNG.
 _ONE_PART_AT_A_TIME = TransferConfig(use_threads=False, multipart_chunksize=8 * 1024 * 1024)
-_GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "PreconditionFailed", "412"}
 _UNFIT = {"InvalidTag", "MetadataTooLarge"}
 
 
@@ -48,20 +47,20 @@ class Storage:
 
     def metadata(self, upload: ObjectRevision) -> dict[str, str]:
         """The user metadata of the upload. Raises `SourceGone` or `UploadForbidden`."""
-        with _translated_errors():
+        with _source_errors():
             return self._client.head_object(**_revision(upload))["Metadata"]
 
     def current(self, bucket: str, key: str) -> Upload | None:
         """The upload that is under a key now; None if there is none."""
         try:
-            with _translated_errors():
+            with _source_errors():
                 head = self._client.head_object(Bucket=bucket, Key=key)
         except SourceGone:
             return None
         return Upload(
             bucket=bucket,
             key=key,
-            version_id=None if head.get("VersionId") == "null" else head.get("VersionId"),
+            version_id=version_of(head.get("VersionId")),
             etag=head["ETag"].strip('"'),
             size=head["ContentLength"],
         )
@@ -73,14 +72,13 @@ class Storage:
 
     def png(self, bucket: str, key: str) -> SavedPng | None:
         """What a PNG's metadata say of it; None if there is none."""
-        try:
-            head = self._client.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if _is_gone(error):
-                return None
-            raise ServiceError(f"S3 tells nothing of the output {key}") from error
-        except BotoCoreError as error:
-            raise ServiceError(f"S3 tells nothing of the output {key}") from error
+        with served(f"S3 tells nothing of the output {key}"):
+            try:
+                head = self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if is_gone(error):
+                    return None
+                raise
         return SavedPng.of(head["Metadata"], head["LastModified"])
 
     def read(self, upload: ObjectRevision) -> bytes:
@@ -91,7 +89,7 @@ class Storage:
     def sha256(self, upload: ObjectRevision) -> str:
         """The digest of the upload's bytes, in hex; it reads them all. Raises `SourceGone`."""
         digest = hashlib.sha256()
-        with _translated_errors():
+        with _source_errors():
             answer = self._client.get_object(**_revision(upload), IfMatch=upload.etag)
             with closing(answer["Body"]) as body:
                 for block in body.iter_chunks(_BLOCK_BYTES):
@@ -120,28 +118,28 @@ class Storage:
         announced, so that nobody knows which of the two the vendor was given.
         """
         failed = f"S3 failed to save the output of task {task.task_id}"
-        try:
-            self._client.upload_fileobj(
-                io.BufferedReader(_CheckedStream(blocks, check)),
-                task.output_bucket,
-                task.output_key,
-                ExtraArgs={"ContentType": "image/png", **self._metadata(task, carry_over)},
-                Config=_ONE_PART_AT_A_TIME,
-            )
-        except ClientError as error:
-            if carry_over and (_is_refused(error) or _code(error) in _UNFIT):
-                _say_lost("metadata and tags", error)
-                raise MetadataRefused(failed) from error
-            raise ServiceError(failed) from error
-        except BotoCoreError as error:
-            raise ServiceError(failed) from error
+        with served(failed):
+            try:
+                self._client.upload_fileobj(
+                    io.BufferedReader(_CheckedStream(blocks, check)),
+                    task.output_bucket,
+                    task.output_key,
+                    ExtraArgs={"ContentType": "image/png", **self._metadata(task, carry_over)},
+                    Config=_ONE_PART_AT_A_TIME,
+                )
+            except ClientError as error:
+                if carry_over and (is_refused(error) or code(error) in _UNFIT):
+                    _say_lost("metadata and tags", error)
+                    raise MetadataRefused(failed) from error
+                raise
 
     def saved_png(self, task: Task) -> tuple[str | None, str | None]:
         """Version id and ETag of the PNG that a task has just saved, None where not to be had."""
         try:
-            head = self._client.head_object(Bucket=task.output_bucket, Key=task.output_key)
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("the PNG cannot be reused: S3 tells nothing of it", error=repr(error))
+            with served("S3 tells nothing of it"):
+                head = self._client.head_object(Bucket=task.output_bucket, Key=task.output_key)
+        except ServiceError as error:
+            logger.warning(f"the PNG cannot be reused: {error}", error=repr(error.__cause__))
             return None, None
         if head["Metadata"].get("cutout-task-id") != task.task_id:
             return None, None  # somebody else's has taken its place
@@ -151,19 +149,19 @@ class Storage:
     def open_png(self, task: Task) -> Iterator[Output]:
         """The PNG of a completed task, the very one that it saved. Raises `OutputGone`."""
         version: Any = {"VersionId": task.output_version_id} if task.output_version_id else {}
-        try:
-            answer = self._client.get_object(
-                Bucket=task.output_bucket,
-                Key=task.output_key,
-                IfMatch=task.output_etag or "",
-                **version,
-            )
-        except ClientError as error:
-            if _is_gone(error) or _is_refused(error):
-                raise OutputGone(f"the PNG of task {task.task_id} is not there any more") from error
-            raise ServiceError(f"S3 failed to read the PNG of task {task.task_id}") from error
-        except BotoCoreError as error:
-            raise ServiceError(f"S3 failed to read the PNG of task {task.task_id}") from error
+        with served(f"S3 failed to read the PNG of task {task.task_id}"):
+            try:
+                answer = self._client.get_object(
+                    Bucket=task.output_bucket,
+                    Key=task.output_key,
+                    IfMatch=task.output_etag or "",
+                    **version,
+                )
+            except ClientError as error:
+                if is_gone(error) or is_refused(error):
+                    gone = f"the PNG of task {task.task_id} is not there any more"
+                    raise OutputGone(gone) from error
+                raise
         with closing(answer["Body"]) as body:
             yield Output(body.iter_chunks(_BLOCK_BYTES), task.confidence)
 
@@ -184,7 +182,7 @@ class Storage:
             head = self._client.head_object(**_revision(task))
         except ClientError as error:
             # Of an object without versions, it must be known that it is still the same.
-            if not (_is_gone(error) or (_is_refused(error) and _has_version(task))):
+            if not (is_gone(error) or (is_refused(error) and _has_version(task))):
                 raise
             _say_lost("metadata", error)
             return {}
@@ -196,28 +194,15 @@ class Storage:
         try:
             found = self._client.get_object_tagging(**_revision(task))["TagSet"]
         except ClientError as error:
-            if not (_is_gone(error) or _is_refused(error)):
+            if not (is_gone(error) or is_refused(error)):
                 raise
             _say_lost("tags", error)
             return {}
         return {tag["Key"]: tag["Value"] for tag in found}
 
 
-def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]
-
-
-def _is_gone(error: ClientError) -> bool:
-    return _code(error) in _GONE
-
-
-def _is_refused(error: ClientError) -> bool:
-    """Whether asking again would be answered the same."""
-    return error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.FORBIDDEN
-
-
 def _say_lost(what: str, error: ClientError) -> None:
-    logger.warning(f"the output is saved without the {what} of its source", code=_code(error))
+    logger.warning(f"the output is saved without the {what} of its source", code=code(error))
 
 
 def _ascii(metadata: dict[str, str]) -> dict[str, str]:
@@ -235,7 +220,7 @@ def _is_users(tag: str) -> bool:
 
 def _has_version(upload: ObjectRevision) -> bool:
     """Whether no other bytes can ever be under this address."""
-    return upload.version_id not in {None, "null"}
+    return version_of(upload.version_id) is not None
 
 
 class _RangeReader(io.RawIOBase):
@@ -267,7 +252,7 @@ class _RangeReader(io.RawIOBase):
         return len(data)
 
     def _fetch(self, start: int, end: int) -> bytes:
-        with _translated_errors():
+        with _source_errors():
             answer = self._client.get_object(
                 **_revision(self._upload),
                 IfMatch=self._upload.etag,  # an unversioned object may have been replaced
@@ -277,23 +262,22 @@ class _RangeReader(io.RawIOBase):
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _source_errors() -> Iterator[None]:
     """Reading an upload: it may be gone or forbidden; everything else is a `ServiceError`."""
-    try:
-        yield
-    except ClientError as error:
-        if _is_gone(error):
-            raise SourceGone(
-                "the object was deleted or replaced before it was sent; upload it again"
-            ) from error
-        if _is_refused(error):
-            raise UploadForbidden(
-                f"S3 does not let this stack read the upload ({_code(error)}): see the bucket's "
-                "policy, its key in KMS (InputKmsKeyArn), InputPrefix and its storage class"
-            ) from error
-        raise ServiceError("S3 failed to read the upload") from error
-    except BotoCoreError as error:
-        raise ServiceError("S3 failed to read the upload") from error
+    with served("S3 failed to read the upload"):
+        try:
+            yield
+        except ClientError as error:
+            if is_gone(error):
+                raise SourceGone(
+                    "the object was deleted or replaced before it was sent; upload it again"
+                ) from error
+            if is_refused(error):
+                raise UploadForbidden(
+                    f"S3 does not let this stack read the upload ({code(error)}): see the bucket's "
+                    "policy, its key in KMS (InputKmsKeyArn), InputPrefix and its storage class"
+                ) from error
+            raise
 
 
 class _CheckedStream(io.RawIOBase):
@@ -324,7 +308,7 @@ class _CheckedStream(io.RawIOBase):
 
 
 def _same_revision(one: ObjectRevision, other: ObjectRevision) -> bool:
-    versions = {one.version_id or "null", other.version_id or "null"}
+    versions = {version_of(one.version_id), version_of(other.version_id)}
     return len(versions) == 1 and one.etag == other.etag
 
 

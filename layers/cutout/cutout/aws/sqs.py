@@ -6,8 +6,7 @@ from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from cutout.aws.errors import served
 from cutout.domain.errors import ServiceError
 from cutout.domain.messages import ObjectCreated, TaskDue
 from cutout.domain.uploads import Upload
@@ -61,22 +60,18 @@ class UploadQueue:
         The queue's own visibility timeout is for functions that were killed. Raises `ServiceError`.
         """
         wait = _RETRY_SECONDS[min(receives, len(_RETRY_SECONDS)) - 1]
-        try:
+        with served("SQS failed to change a message's visibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._url,
                 ReceiptHandle=receipt_handle,
                 VisibilityTimeout=wait,
             )
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("SQS failed to change a message's visibility") from error
 
     def _send(
         self, entries: list["SendMessageBatchRequestEntryTypeDef"]
     ) -> "SendMessageBatchResultTypeDef":
-        try:
+        with served("SQS failed to take the messages"):
             return self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("SQS failed to take the messages") from error
 
 
 def _batches(

@@ -1,10 +1,9 @@
 """Step Functions: start the wait loop of a task."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from cutout.domain.errors import ServiceError
+from cutout.aws.errors import served
 from cutout.domain.messages import Execution, WaitLoopState
 from cutout.domain.tasks import Task
 
@@ -27,34 +26,32 @@ class WaitLoop:
             wait_seconds=first_wait,
             await_callback=first_wait > 0 and task.awaits_callback,
         )
-        try:
+        with (
+            served(f"Step Functions failed to start task {task.task_id}"),
+            suppress(self._client.exceptions.ExecutionAlreadyExists),
+        ):
             self._client.start_execution(
                 stateMachineArn=self._arn,
                 name=task.execution_name,
                 input=first.model_dump_json(),
             )
-        except self._client.exceptions.ExecutionAlreadyExists:
-            return
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"Step Functions failed to start task {task.task_id}") from error
 
     def find(self, task: Task) -> Execution | None:
         """The execution of the task's attempt, None if there is none."""
         machine = self._arn.replace(":stateMachine:", ":execution:")
-        try:
-            found = self._client.describe_execution(executionArn=f"{machine}:{task.execution_name}")
-        except self._client.exceptions.ExecutionDoesNotExist:
-            return None
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError(f"Step Functions tells nothing of task {task.task_id}") from error
-        return Execution.model_validate(found)
+        arn = f"{machine}:{task.execution_name}"
+        with served(f"Step Functions tells nothing of task {task.task_id}"):
+            try:
+                return Execution.model_validate(self._client.describe_execution(executionArn=arn))
+            except self._client.exceptions.ExecutionDoesNotExist:
+                return None
 
     def wake(self, token: str) -> None:
         """End the wait that a task token belongs to, if it still lasts."""
-        gone = self._client.exceptions
-        try:
+        errors = self._client.exceptions
+        with (
+            served("Step Functions refused the token"),
+            # Its timer was faster, and the loop is polling anyway.
+            suppress(errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken),
+        ):
             self._client.send_task_success(taskToken=token, output="{}")
-        except (gone.TaskTimedOut, gone.TaskDoesNotExist, gone.InvalidToken):
-            return  # its timer was faster, and the loop is polling anyway
-        except (ClientError, BotoCoreError) as error:
-            raise ServiceError("Step Functions refused the token") from error

@@ -8,6 +8,15 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 
+def version_of(version_id: str | None) -> str | None:
+    """The version that an id names; None if no other bytes can be told from it.
+
+    S3 calls what is made without versions, or while they are suspended, "null".
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
+    """
+    return None if version_id in {None, "", "null"} else version_id
+
+
 class ObjectRevision(BaseModel):
     """One revision of one S3 object. `size` is in bytes."""
 
@@ -50,8 +59,7 @@ class Upload(ObjectRevision):
 
     @property
     def _version(self) -> str | None:
-        # While versioning is suspended, all revisions of an object have the version "null".
-        return None if self.version_id == "null" else self.version_id
+        return version_of(self.version_id)
 
     def _identity(self, revision: str) -> str:
         identity = json.dumps([self.bucket, self.key, revision])
