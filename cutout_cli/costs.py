@@ -18,7 +18,7 @@ from cutout_cli.stacks import Stack
 
 MILLION = 1_000_000
 FREE_GIGABYTES = 100  # that leave AWS, of an account's month
-USD_A_MONTH = Decimal(12)
+USD_A_MONTH = Decimal(13)
 _MILLIONTH = Decimal("0.000001")
 
 

@@ -13,7 +13,7 @@ from cutout import observability
 from cutout.domain import errors
 from cutout.domain.tasks import Status
 from tests.support.factories import make_task
-from tests.support.template import template
+from tests.support.template import ROOT, template
 
 RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
 ALARMS = {
@@ -199,13 +199,61 @@ def test_an_alarm_tells_somebody_and_only_the_clocks_rings_without_data(name: st
     assert ALARMS[name]["AlarmDescription"]
 
 
-def test_every_function_of_its_own_is_watched_for_throttles() -> None:
-    functions = {n for n, r in RESOURCES.items() if r["Type"] == "AWS::Serverless::Function"}
-    # Nobody waits for these, and an alarm reads ten metrics at most.
-    functions -= {"BackfillFunction", "ReconcileFunction"}
-    watched = json.dumps(ALARMS["ThrottlesAlarm"])
+def test_an_alarm_reads_ten_metrics_at_most() -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
+    assert {name for name, alarm in ALARMS.items() if len(read(alarm)) > 10} == set()
 
-    assert all(name in watched for name in functions)
+
+def test_the_page_about_costs_counts_the_metrics_that_alarms_read() -> None:
+    """Those of a stack with the template's own parameters."""
+    off = {"WebhookOn", "WatchesBalance"}
+    metrics = 0
+    for name, alarm in ALARMS.items():
+        if RESOURCES[name].get("Condition") not in off:
+            left_out = [q for q in alarm.get("Metrics", []) if q.get("Fn::If", [""])[0] in off]
+            metrics += len(read(alarm)) - len(left_out)
+
+    told = (
+        f"| alarms, $0.10 for each of the {metrics} metrics that they read | ${metrics / 10:.2f} |"
+    )
+    assert told in (ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
+
+
+FUNCTIONS = {n for n, r in RESOURCES.items() if r["Type"] == "AWS::Serverless::Function"}
+MACHINES = {n for n, r in RESOURCES.items() if r["Type"] == "AWS::Serverless::StateMachine"}
+# These fail on purpose, or are tried again; what comes of it in the end has an alarm.
+ERRORS_OF = {
+    "PollFunction": ("FailureRateAlarm", "TasksFailed"),
+    "WebhookFunction": ("WebhookErrorsAlarm", "Url5xxCount"),
+    "BackfillFunction": ("BackfillAlarm", "ExecutionsFailed"),
+    "ReconcileFunction": ("BackfillAlarm", "ExecutionsFailed"),
+}
+
+
+def watched(name: str, of: str) -> set[str]:
+    """Of what an alarm reads this metric."""
+    found = [properties for properties in read(ALARMS[name]) if properties["MetricName"] == of]
+    return {dimension["Value"].get("Ref", "") for p in found for dimension in p["Dimensions"]}
+
+
+def test_the_throttles_of_every_function_and_of_every_state_machine_ring() -> None:
+    assert watched("ThrottlesAlarm", "Throttles") == FUNCTIONS
+    assert watched("ServiceThrottlesAlarm", "ExecutionThrottled") == MACHINES
+
+
+def test_the_errors_of_every_function_ring_by_themselves_or_by_what_comes_of_them() -> None:
+    assert watched("FunctionErrorsAlarm", "Errors") == FUNCTIONS - ERRORS_OF.keys()
+    assert all(watched(alarm, of) for alarm, of in ERRORS_OF.values())
+
+
+def test_the_dashboard_shows_errors_and_throttles_of_every_function() -> None:
+    body, names = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    # Without the parameters that make them, these are no functions.
+    conditional = {name: chosen_name["Fn::If"][1]["Ref"] for name, chosen_name in names.items()}
+    for title in ("Errors of functions", "Throttled calls of functions and of the table"):
+        (widget,) = re.findall(rf'"title": "{title}".*?\n +\]\}}', body, re.DOTALL)
+        shown_names = set(re.findall(r"\$\{(\w+)\}", widget))
+        assert {conditional.get(name, name) for name in shown_names} >= FUNCTIONS, title
 
 
 def test_a_clock_that_never_runs_rings() -> None:
