@@ -13,7 +13,7 @@ from uuid import uuid4
 from ministack.core import iam_evaluator
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import get_account_id, get_region, json_response
-from ministack.services import lambda_svc, sqs
+from ministack.services import iam, lambda_svc, sqs
 
 from cutout_local.aws.faults import Call
 from cutout_local.aws.functions import LINEAGE
@@ -30,16 +30,17 @@ _POLLER_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttri
 
 @replaces("services.eventbridge", "_invoke_target", "rule targets")
 def _target(original: Callable[..., None]) -> Any:
-    """AWS asks the target's resource policy, and has dead letters; MiniStack has neither.
+    """AWS asks the target's resource policy or role, and has dead letters; MiniStack has neither.
 
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     No upstream issue exists. AWS tries again for as long as the retry policy says before that.
     """
 
     def deliver(target: dict[str, Any], event: Any, rule: dict[str, Any], view: Any = None) -> None:
         dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
-        arn = target["Arn"] if _allows(target["Arn"], rule["Arn"]) else dead_letters
-        if arn and _allows(arn, rule["Arn"]):
+        arn = target["Arn"] if _may_deliver(target, rule["Arn"]) else dead_letters
+        if arn and _may_deliver({**target, "Arn": arn}, rule["Arn"]):
             _with_faults(original, {**target, "Arn": arn}, event, rule, view)
 
     return deliver
@@ -75,15 +76,27 @@ def _sweep_seconds(_original: int) -> Any:
     return 0.25
 
 
-def _allows(target: str, rule: str) -> bool:
-    """Whether it is there and lets this rule in."""
-    if target.split(":")[2] == "sqs":
-        return bool(sqs.queue_policy_allows(target, _EVENTBRIDGE, rule, get_account_id()))
-    found = lambda_svc.function_policy_for_arn(target)
+def _may_deliver(target: dict[str, Any], rule: str) -> bool:
+    """Whether the target is there and lets this rule in, or has a role that does."""
+    arn = target["Arn"]
+    match arn.split(":")[2]:
+        case "sqs":
+            return bool(sqs.queue_policy_allows(arn, _EVENTBRIDGE, rule, get_account_id()))
+        case "states":
+            role = target.get("RoleArn", "").rpartition("/")[2]
+            found = iam._roles.get_scoped(get_account_id(), None, role) or {}
+            trusts = _lets_in(found.get("AssumeRolePolicyDocument"), "sts:AssumeRole", "*", rule)
+            return trusts and _role_allows(role, "states:StartExecution", arn)
+    policy, *_ = lambda_svc.function_policy_for_arn(arn) or [None]
+    return _lets_in(policy, "lambda:InvokeFunction", arn, rule)
+
+
+def _lets_in(policy: Any, action: str, resource: str, rule: str) -> bool:
+    """Whether a resource's policy allows EventBridge an action for this rule."""
     source = {"aws:sourcearn": rule, "aws:sourceaccount": get_account_id()}
-    context = _context("lambda:InvokeFunction", target, "Service", service_context=source)
+    context = _context(action, resource, "Service", service_context=source)
     evaluate = iam_evaluator.evaluate_resource_policy
-    return bool(found and evaluate(found[0], context, service=_EVENTBRIDGE).decision == "Allow")
+    return bool(evaluate(policy, context, service=_EVENTBRIDGE).decision == "Allow")
 
 
 @replaces("core.iam_actions", "_action_from_target", "rights of batches")

@@ -1,10 +1,12 @@
 """EventBridge: what is announced, to whom, and where it goes when it cannot be delivered."""
 
 import json
+from uuid import uuid4
 
 import pytest
 
 from tests.local_aws.support import Account
+from tests.support.waiting import wait_for
 
 AWKWARD_KEYS = ["up/a b+c%20d.png", "up/ü/\U0001f600 &=?#;:@,$.jpg", "up//twice", "up/%2F%252F"]
 
@@ -92,3 +94,44 @@ def test_an_event_reaches_a_rule_with_its_detail_as_it_was(aws: Account) -> None
 
 def test_a_schedule_invokes_its_function_each_minute(aws: Account) -> None:
     aws.tick(3)
+
+
+def role_of_a_rule(aws: Account, service: str, may_start: str) -> str:
+    """A role that this service may assume, for the account's own rules, to start a machine."""
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    own = {"StringEquals": {"aws:SourceAccount": may_start.split(":")[4]}}
+    trust = {"Version": "2012-10-17", "Statement": [{**allow, "Condition": own}]}
+    start = {"Effect": "Allow", "Action": "states:StartExecution", "Resource": may_start}
+    iam, name = aws.aws.client("iam"), f"r{uuid4().hex}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [start]})
+    iam.put_role_policy(RoleName=name, PolicyName="start", PolicyDocument=policy)
+    return str(role["Arn"])
+
+
+def test_a_schedule_starts_the_machine_that_its_role_may_start(aws: Account) -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html"""
+    started, untrusted, forbidden = (
+        aws.machine({"Done": {"Type": "Succeed"}}) for _ in ("started", "untrusted", "forbidden")
+    )
+    roles = {
+        started: role_of_a_rule(aws, "events.amazonaws.com", started),
+        untrusted: role_of_a_rule(aws, "lambda.amazonaws.com", untrusted),
+        forbidden: role_of_a_rule(aws, "events.amazonaws.com", started),
+    }
+    rule = f"r{uuid4().hex}"
+    aws.events.put_rule(Name=rule, ScheduleExpression="rate(1 minute)")
+    targets = [
+        {"Id": str(number), "Arn": machine, "RoleArn": role, "Input": '{"say": "now"}'}
+        for number, (machine, role) in enumerate(reversed(roles.items()))
+    ]
+    aws.events.put_targets(Rule=rule, Targets=targets)
+
+    def executions(machine: str) -> list[str]:
+        found = aws.states.list_executions(stateMachineArn=machine)["executions"]
+        return [one["executionArn"] for one in found]
+
+    first, *_ = wait_for(lambda: executions(started))
+    aws.events.disable_rule(Name=rule)
+    assert json.loads(aws.ended(first)["input"]) == {"say": "now"}
+    assert executions(untrusted) == executions(forbidden) == []
