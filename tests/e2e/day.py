@@ -245,7 +245,12 @@ def shortened(answer: str) -> str:
 
 
 def shape(line: str) -> str:
-    """A line without ids, numbers, plurals, and the order of its words."""
+    """A line without ids, numbers, plurals, and the order of its words.
+
+    Which uploads a budget is spent on is chance, and so is whether one of them has failed yet.
+    """
+    if line.startswith("tasks "):
+        return "tasks"
     text = _PLURALS.sub(r"\1", _NUMBERS.sub("#", _IDS.sub("#", line)))
     return " ".join(sorted(text.replace(",", " ").split()))
 

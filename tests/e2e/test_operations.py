@@ -1,16 +1,20 @@
 """A day of operating, by somebody who is allowed what the documentation says and no more."""
 
+import gzip
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
 
 from cutout.domain.messages import TaskDue
 from cutout.domain.tasks import Status
+from cutout.domain.uploads import Upload
 from cutout_cli import backfill
 from cutout_cli.errors import RunFailed
 from cutout_cli.stacks import local
@@ -22,6 +26,7 @@ from tests.support.waiting import wait_for
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 OPERATOR = "operator"
+INVENTORIES = "inventories"
 
 
 def documented_policy() -> str:
@@ -40,7 +45,12 @@ def actions(policy: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClient]:
-    with running(**STACK, NotificationEmail="operator@example.com") as stack:
+    parameters: dict[str, Any] = {
+        "NotificationEmail": "operator@example.com",
+        "InventoryBucket": INVENTORIES,
+        "ReconcileSchedule": "rate(1 day)",
+    }
+    with running(**STACK, **parameters) as stack:
         yield stack
 
 
@@ -171,6 +181,51 @@ def test_what_eventbridge_was_not_told_of_is_sent_by_a_backfill(
     assert all(len(stack.billed(upload.key)) == 1 for upload in missed)
 
 
+def inventory(stack: StackClient, uploads: list[Upload]) -> str:
+    """The URL of an inventory's manifest, as S3 writes it.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
+    """
+    made = "2026-11-20T12:00:00.000Z"
+    bucket, data = stack.env["INPUT_BUCKET"], "data/1.csv.gz"
+    rows = [
+        f'"{bucket}","{quote_plus(one.key)}","{one.version_id}","true","false","{one.size}",'
+        f'"{made}","{one.etag}"'
+        for one in uploads
+    ]
+    manifest = {
+        "sourceBucket": bucket,
+        "destinationBucket": f"arn:aws:s3:::{INVENTORIES}",
+        "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, "
+        "ETag",
+        "files": [{"key": data}],
+    }
+    stack.s3.create_bucket(Bucket=INVENTORIES)
+    body = gzip.compress("\n".join(rows).encode())
+    stack.s3.put_object(Bucket=INVENTORIES, Key=data, Body=body)
+    stack.s3.put_object(Bucket=INVENTORIES, Key="manifest.json", Body=json.dumps(manifest).encode())
+    return f"s3://{INVENTORIES}/manifest.json"
+
+
+def test_what_an_inventory_names_and_the_ledger_does_not_is_sent(
+    stack: StackClient, cutout: As
+) -> None:
+    known = stack.upload(photo(160), "listed/known.jpg")
+    stack.ended(known)
+    cutout("watch-bucket", stack.env["INPUT_BUCKET"], "--undo")
+    missed = stack.upload(photo(161), "listed/missed one.jpg")
+    cutout("watch-bucket", stack.env["INPUT_BUCKET"])
+
+    url = inventory(stack, [known, missed])
+    (sent,) = lines(cutout("backfill", "--manifest", url, "--yes", "--json"))
+
+    assert (sent["objects"], sent["missing"], sent["sent"]) == (2, 1, True)
+    assert stack.ended(missed).status is Status.COMPLETED
+    nowhere = cutout("backfill", "--manifest", f"s3://{INVENTORIES}/none.json", code=1)
+    assert "NoSuchKey); see InventoryBucket" in nowhere.stderr
+
+
 def test_a_backfill_goes_on_in_executions_of_its_own_and_is_stopped(
     stack: StackClient, cutout: As
 ) -> None:
@@ -236,6 +291,29 @@ def test_a_reconciliation_says_what_is_missing_left_and_not_fetched(
     assert len(stack.billed(late.key)) == 1
     again = cutout("reconcile", "--json", code=1)
     assert [line["kind"] for line in lines(again) if line["key"] == lost.key] == ["output_missing"]
+
+
+def test_the_schedule_starts_a_reconciliation(stack: StackClient) -> None:
+    events, rule = stack.aws.client("events"), stack.local.physical_name("ReconcileRule")
+    machine = stack.local.outputs["ReconcileArn"]
+
+    def started() -> set[str]:
+        found = stack.states.list_executions(stateMachineArn=machine)["executions"]
+        return {execution["executionArn"] for execution in found}
+
+    def ended() -> dict[str, Any] | None:
+        found = dict(stack.states.describe_execution(executionArn=scheduled))
+        return None if found["status"] == "RUNNING" else found
+
+    before = started()
+    assert events.describe_rule(Name=rule)["ScheduleExpression"] == "rate(1 day)"
+    events.put_rule(Name=rule, ScheduleExpression="rate(1 minute)")
+    scheduled, *_ = wait_for(lambda: started() - before)
+    events.disable_rule(Name=rule)
+
+    run = wait_for(ended)
+    assert run["status"] == "SUCCEEDED"
+    assert json.loads(run["output"])["counts"].keys() >= {"uploads", "failed", "history"}
 
 
 def told_to_queue(stack: StackClient) -> str:
