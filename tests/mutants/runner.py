@@ -28,6 +28,10 @@ _PASSED, _FAILED = "passed", "failed"
 _PATIENCE = 2  # seconds, beside ten times what a test took: an endless loop is noticed
 
 
+class NotImportable(Exception):
+    """With the mutant, its module cannot even be imported."""
+
+
 def told(number: int, count: int, name: str, *, caught: bool) -> str:
     """One line of progress."""
     return f"{number}/{count} {'caught' if caught else 'SURVIVED'}: {name}"
@@ -151,6 +155,8 @@ def _run(
                 break
         else:
             os.write(told, _PASSED.encode())
+    except NotImportable:
+        os.write(told, f"the import\n{_FAILED}".encode())
     finally:
         os._exit(0)
 
@@ -181,9 +187,18 @@ def apply(mutant: Mutant) -> None:
         return
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and mutant.lines.start in _lines(statement):
-            (target,) = statement.targets
-            value = eval(compile(ast.Expression(statement.value), "", "eval"), vars(module))  # noqa: S307
-            _replace_everywhere(ast.unparse(target), vars(module)[ast.unparse(target)], value)
+            before, assigned = vars(module).copy(), ast.Module([statement], [])
+            try:
+                exec(compile(assigned, str(mutant.path), "exec"), vars(module))  # noqa: S102
+            except Exception as error:
+                raise NotImportable from error
+            for name in _names(statement):
+                _replace_everywhere(name, before[name], vars(module)[name])
+
+
+def _names(statement: ast.Assign) -> Iterator[str]:
+    for target in statement.targets:
+        yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
 def _is_cached(function: Any) -> bool:
