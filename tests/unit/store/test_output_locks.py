@@ -1,6 +1,5 @@
 """Who may write an output key, and what that means for two revisions on their way."""
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -299,16 +298,13 @@ def test_a_newer_revision_waits_while_an_older_one_is_being_saved(
 
 
 @pytest.mark.parametrize(
-    "broken",
-    [lambda: download(b"no image"), lambda: download(OLD_IMAGE[:-20]), lambda: httpx.Response(503)],
+    "broken", [download(b"no image"), download(OLD_IMAGE[:-20]), httpx.Response(503)]
 )
 def test_a_revision_that_could_not_be_saved_holds_up_nobody(
-    harness: PipelineHarness,
-    revisions: tuple[Upload, Upload],
-    broken: Callable[[], httpx.Response],
+    harness: PipelineHarness, revisions: tuple[Upload, Upload], broken: httpx.Response
 ) -> None:
     older, newer = revisions
-    harness.answers = [completed("older"), broken()]
+    harness.answers = [completed("older"), broken]
     with suppress(BadOutput):
         harness.poller().poll(older.task_id)
     assert harness.task(older).status is Status.PROCESSING
