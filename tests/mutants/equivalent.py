@@ -9,6 +9,7 @@ _LONG_AGO = "any time that is long ago, here in microseconds of 1970, is as good
 _TYPE = "only the type checker reads it"
 _SAME_LENGTH = "the one list is made of the other"
 _CAPPED = "so many digits are more than the cap"
+_TAKEN_BEFORE = "what is equal was taken by the write before"
 _SAME_TLS = "the context that httpx makes by itself is the same, only slower"
 
 EQUIVALENT: dict[str, str] = {
@@ -37,6 +38,19 @@ EQUIVALENT: dict[str, str] = {
     "store.governor Governor.slots: 0 -> -1": _LONG_AGO,
     "store.governor Governor.set_backlog: 0 -> 1": _LONG_AGO,
     "store.governor Governor.set_backlog: 0 -> -1": _LONG_AGO,
+    "store.governor Governor.back_off: self._try('SET next_slot = :later', 'next_slot < :later', "
+    "{':later': later}) before self.table.update(KEY, 'SET refused_until = :later, slow_until = "
+    ":slow', values={':later': later, ':slow': slow})": (
+        "a crash in between leaves one half or the other, and the vendor says so again"
+    ),
+    "store.governor Governor.back_off: 'next_slot < :later' -> 'next_slot <= :later'": (
+        "it writes what is there already"
+    ),
+    "store.governor Governor._next_slot: 'attribute_not_exists(next_slot) OR next_slot < :now' -> "
+    "'attribute_not_exists(next_slot) OR next_slot <= :now'": _TAKEN_BEFORE,
+    "store.governor Governor._next_slot: 'next_slot > :last' -> 'next_slot >= :last'": (
+        _TAKEN_BEFORE
+    ),
     "store.governor _step: 0 -> 1": _LONG_AGO,
     "store.governor _step: 0 -> -1": _LONG_AGO,
     "poll module: ([], AbstractContextManager[Output]) -> (AbstractContextManager[Output],)": _TYPE,

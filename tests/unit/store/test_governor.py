@@ -251,8 +251,9 @@ def test_over_budget_says_what_and_until_when(harness: PipelineHarness) -> None:
 def test_a_price_above_the_budget_is_never_charged(harness: PipelineHarness) -> None:
     money = governor(harness.table, 0, "0.01")
 
-    with pytest.raises(OverBudget) as caught:
-        money.charge(usd("0.02"), NOW)
+    east = timezone(timedelta(hours=10))
+    with pytest.raises(OverBudget, match=r"less than one image costs \(\$0\.02\)") as caught:
+        money.charge(usd("0.02"), NOW.astimezone(east))
 
     assert caught.value.wait_seconds == 12 * 60 * 60
     assert harness.table.get(KEY) is None
@@ -442,6 +443,19 @@ def test_turns_are_the_next_slots_as_many_as_there_are(harness: PipelineHarness)
     assert gaps([first, *turns]) == {gap(10)}
     assert turns[-1] <= NOW + AHEAD < turns[-1] + gap(10)
     assert pace.slots(1, NOW) == []
+
+
+def test_the_first_turns_of_all_begin_now(harness: PipelineHarness) -> None:
+    sent: list[dict[str, Any]] = []
+    harness.on(
+        harness.dynamodb,
+        "provide-client-params.dynamodb.UpdateItem",
+        lambda params, **_: sent.append(params),
+    )
+
+    assert governor(harness.table, 10).slots(2, NOW) == [NOW, NOW + gap(10)]
+    # What is not there equals no value, for AWS not even NULL.
+    assert [params["ConditionExpression"] for params in sent] == ["attribute_not_exists(next_slot)"]
 
 
 def test_turns_go_on_from_what_a_newcomer_took_in_between(harness: PipelineHarness) -> None:
