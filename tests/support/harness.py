@@ -66,13 +66,13 @@ Answer = Reply | Callable[[httpx.Request], Reply]
 
 
 def lambda_client(functions: dict[str, Callable[[bytes], bytes]]) -> Any:
-    """Lambda with these functions; one that raises `ServiceError` has failed by itself."""
+    """Lambda with these functions; what one raises is told as Lambda's runtime does."""
 
     def invoke(**asked: Any) -> dict[str, Any]:
         try:
             answer = functions[asked["FunctionName"]](asked["Payload"])
-        except ServiceError as error:
-            failed = {"errorType": "ServiceError", "errorMessage": str(error)}
+        except (ServiceError, MemoryError) as error:
+            failed = {"errorType": type(error).__name__, "errorMessage": str(error)}
             return {
                 "FunctionError": "Unhandled",
                 "Payload": io.BytesIO(json.dumps(failed).encode()),

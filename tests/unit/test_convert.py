@@ -261,6 +261,37 @@ def test_for_ten_minutes_an_interruption_is_taken_for_an_accident(
     assert harness.task(upload).status is Status.QUEUED
 
 
+def test_after_a_long_wait_the_first_interruption_is_an_accident_too(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(harness.storage, "open", unavailable)
+        upload = submitted(harness, HEIC)
+    monkeypatch.setattr("cutout.convert.upright", interrupted)
+
+    for status in (Status.QUEUED, Status.REJECTED):
+        harness.pass_time(3600)
+        harness.submitter().wake(upload.task_id)
+        assert harness.task(upload).status is status
+
+
+def test_a_service_that_fails_the_convert_function_is_not_the_images_fault(
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("cutout.convert.Storage.read", unavailable)
+        upload = submitted(harness, HEIC)
+        for _ in range(3):
+            harness.pass_time(3600)
+            harness.submitter().wake(upload.task_id)
+        task = harness.task(upload)
+    assert (task.status, task.code) == (Status.QUEUED, "service_error")
+
+    harness.answers = [accepted()]
+    harness.submitter().wake(upload.task_id)
+    assert harness.task(upload).status is Status.PROCESSING
+
+
 def test_what_interrupts_every_conversion_is_rejected_in_the_end(
     harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,4 +307,8 @@ def test_what_interrupts_every_conversion_is_rejected_in_the_end(
 
 
 def interrupted(*_: object) -> None:
-    raise ServiceError("killed")
+    raise MemoryError
+
+
+def unavailable(*_: object) -> None:
+    raise ServiceError("S3 was away")

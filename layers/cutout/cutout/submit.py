@@ -54,7 +54,7 @@ _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=30), timedelta(minutes=15)
 # Somebody may have changed what becomes of uncertain tasks.
 _LOOK_AGAIN = timedelta(hours=1)
 
-# How long an interruption of the convert function is taken for an accident.
+# How long interruptions of the convert function are taken for accidents; the first always is.
 _CONVERTED_WITHIN = timedelta(minutes=10)
 
 _TOKEN_BYTES = 16  # nobody guesses 128 bits
@@ -177,7 +177,8 @@ class Submitter:
 
     def _convert_again(self, task: Task, error: ConversionInterrupted) -> None:
         """Later; but what interrupts the function again and again is the image."""
-        if self.clock() - task.entered_at[Status.QUEUED] < _CONVERTED_WITHIN:
+        lasted = self.clock() - task.entered_at[Status.QUEUED]
+        if lasted < _CONVERTED_WITHIN or task.code != error.code:
             self._queue_again(task, error)
             return
         failed = ConversionFailed(

@@ -1,9 +1,10 @@
 """Lambda: have the convert function make the copy of an upload that the vendor can read."""
 
+import json
 from typing import TYPE_CHECKING
 
 from cutout.aws.errors import served
-from cutout.domain.errors import ConversionInterrupted, NotNow, Rejected
+from cutout.domain.errors import ConversionInterrupted, NotNow, Rejected, ServiceError
 from cutout.domain.messages import ConvertAnswer, ConvertRequest
 from cutout.domain.tasks import Task
 from cutout.domain.uploads import ConvertedImage, ObjectRevision
@@ -26,7 +27,7 @@ class ConvertFunction:
 
         Raises a `Rejected` if there can be none, a `NotNow` if there may be one later,
         `ConversionInterrupted` if the function did not come to its end, and `ServiceError` if
-        Lambda did not run it.
+        Lambda did not run it, or another service failed it.
         """
         upload = ObjectRevision.model_validate(task, from_attributes=True)
         request = ConvertRequest(task_id=task.task_id, upload=upload)
@@ -36,6 +37,8 @@ class ConvertFunction:
             )
             payload = reply["Payload"].read()
         if "FunctionError" in reply:
+            if json.loads(payload).get("errorType") == ServiceError.__name__:
+                raise ServiceError("an AWS service failed the convert function; see its log")
             raise ConversionInterrupted("the convert function was interrupted; it is tried again")
         answer = ConvertAnswer.model_validate_json(payload)
         if answer.image is None:
