@@ -177,9 +177,9 @@ def test_over_budget_waits_for_the_next_day_and_says_so(harness: PipelineHarness
     assert (task.submit_after, task.due_at) == (None, NOW)
     assert task.reason == "the day's budget of $0.01 is spent; submits resume at 00:00 UTC"
     assert harness.requests == []
-    assert harness.tick() == {}
+    assert harness.tick(daily_budget="0.01") == {}
     harness.now = datetime(2026, 11, 21, tzinfo=UTC)
-    assert harness.tick()["over_budget"] == 1
+    assert harness.tick(daily_budget="0.01")["over_budget"] == 1
     harness.answers = [answer(price=0.01), accepted("p1")]
     submitter.submit(upload)
     assert harness.task(upload).status is Status.PROCESSING
@@ -196,10 +196,23 @@ def test_what_waits_for_a_larger_budget_is_sent_once_there_is_one(
 
     Governor(harness.table, 0, Decimal("0.01")).set_budget(Decimal("0.02"))
 
-    assert harness.tick() == {"over_budget": 1}
+    assert harness.tick(daily_budget="0.01") == {"over_budget": 1}
     harness.answers = [accepted("p2")]
     submitter.wake(upload.task_id)
     assert harness.task(upload).status is Status.PROCESSING
+
+
+@pytest.mark.parametrize("budget", ["0.02", "0"])
+def test_a_budget_that_is_deployed_wakes_them_as_well(
+    harness: PipelineHarness, budget: str
+) -> None:
+    submitter = harness.submitter(daily_budget="0.01")
+    harness.answers = [PRICE]
+    ahead(harness, submitter)
+    submitter.submit(harness.upload(jpeg()))
+
+    assert harness.tick(daily_budget="0.010") == {}
+    assert harness.tick(daily_budget=budget) == {"over_budget": 1}
 
 
 def test_a_budget_that_is_too_small_for_one_image_wakes_nobody_today(

@@ -83,8 +83,8 @@ class Governor:
 
     def set_budget(self, daily_budget: Decimal) -> None:
         """Hold another budget (USD a day) than the template's from now on, today included."""
-        change = "SET daily_budget = :budget REMOVE spent_out_on"
-        self.table.update(KEY, change, values={":budget": daily_budget})
+        values = {":budget": daily_budget}
+        self.table.update(KEY, "SET daily_budget = :budget", values=values)
 
     def slot(self, held: datetime | None, now: datetime) -> datetime | None:
         """From when on an image may be sent: the slot it holds, or else the next free one.
@@ -110,7 +110,7 @@ class Governor:
         while True:
             item = self._item()
             plan = self._plan(item)
-            if plan.paused or item.get("spent_out_on") == _day(now):
+            if plan.paused or item.get("spent_out") == _spent_out(plan, _day(now)):
                 return []
             if not plan.images_per_minute:
                 return [now] * wanted
@@ -142,7 +142,8 @@ class Governor:
 
         Raises `OverBudget`, and what `price` raises.
         """
-        daily_budget = self.plan().daily_budget
+        plan = self.plan()
+        daily_budget = plan.daily_budget
         if not daily_budget:
             return Charge(_day(now), 0)
         charge, budget = Charge(_day(now), _micros(price())), _micros(daily_budget)
@@ -159,7 +160,8 @@ class Governor:
             ):
                 return charge
             # Until then, or until there is more of it, the clock wakes nobody.
-            self.table.update(KEY, "SET spent_out_on = :day", values={":day": charge.day})
+            values = {":spent_out": _spent_out(plan, charge.day)}
+            self.table.update(KEY, "SET spent_out = :spent_out", values=values)
             why = "is spent; submits resume at 00:00 UTC"
             raise OverBudget(f"the day's budget of ${daily_budget} {why}", 0)
         why = f"is less than one image costs (${charge.price / _MILLION}); raise DailyBudget"
@@ -170,7 +172,7 @@ class Governor:
         if charge.price:
             values = {":price": charge.price, ":day": charge.day, ":write_id": uuid4().hex}
             condition = f"spent_on = :day AND spent >= :price AND {_UNWRITTEN}"
-            change = "SET spent = spent - :price, write_id = :write_id REMOVE spent_out_on"
+            change = "SET spent = spent - :price, write_id = :write_id REMOVE spent_out"
             self._try(change, condition, values)
 
     def _spend(self, charge: Charge, budget: int, write_id: str) -> bool:
@@ -235,6 +237,11 @@ def _step(plan: Plan, item: Item, now: datetime) -> int:
     minute = (timedelta(minutes=1) + LATENESS) // _MICROSECOND
     slowed = _us(now) < item.get("slow_until", 0)
     return ceil(minute / plan.images_per_minute) * (2 if slowed else 1)
+
+
+def _spent_out(plan: Plan, day: str) -> str:
+    """That a day's budget is spent; another one, wherever it was set, is not."""
+    return f"{day} {_micros(plan.daily_budget)}"
 
 
 def _us(time: datetime) -> int:
