@@ -102,7 +102,9 @@ class _Tests:
         """
         by_line = self._by_line[str(mutant.path)]
         is_kept = _is_cached(getattr(module_of(mutant.path), mutant.qualname, None))
-        if mutant.comes_by and not is_kept:
+        if is_kept:
+            named = set(self.seconds)
+        elif mutant.comes_by:
             named = {name for line in mutant.comes_by for name in by_line.get(line, [])}
         else:
             named = {name for names in by_line.values() for name in names}

@@ -616,10 +616,12 @@ def test_a_read_whose_answer_would_not_change_is_not_repeated(
 
 
 def test_every_phase_of_a_request_has_its_own_timeout() -> None:
-    vendor = Vendor(answer(envelope(prediction())))
+    vendor = Vendor(answer(envelope(prediction())), answer(envelope(prediction())))
     vendor.client.submit(IMAGE, OPTIONS)
-    timeouts = vendor.requests[0].extensions["timeout"]
-    assert timeouts == {"connect": 5, "read": 30, "write": 10, "pool": 5}
+    vendor.client.result(ID)
+    for request in vendor.requests:
+        timeouts = request.extensions["timeout"]
+        assert timeouts == {"connect": 5, "read": 30, "write": 10, "pool": 5}
 
 
 @pytest.mark.parametrize("code", [401, 403])
