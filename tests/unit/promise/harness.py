@@ -399,12 +399,12 @@ class PromiseHarness(Pipeline):
         return not busy and all(self._is_over(row) for row in self.rows())
 
     def _next_time(self) -> datetime:
-        """When something may happen next."""
+        """When something may happen next; what waits for a new day's budget is due all the time."""
         if self.loops.running():
             return self.now + timedelta(seconds=30)
         times = [message.visible_at for message in self.queue]
         times += [row.due_at for row in self.rows() if row.due_at and not self._is_over(row)]
-        return min((at for at in times if at > self.now), default=self.now + timedelta(minutes=1))
+        return min((at for at in times if at > self.now), default=self.now + timedelta(hours=1))
 
     def _is_over(self, row: Task) -> bool:
         if row.status is not Status.UNCERTAIN:
