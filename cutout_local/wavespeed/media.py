@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,11 +56,8 @@ def web_client(
         if not settings.fetch_link_local:
             await _refuse_link_local(request, resolve)
 
-    trusted = ssl.create_default_context()
-    if settings.ca_file:
-        trusted.load_verify_locations(settings.ca_file)
     return httpx.AsyncClient(
-        verify=trusted,
+        verify=_trusted(settings.ca_file),
         # A connection that waits for the next image may be closed just as it comes.
         limits=httpx.Limits(max_keepalive_connections=0),
         timeout=settings.fetch_timeout,
@@ -69,6 +67,15 @@ def web_client(
         mounts=dict.fromkeys(_LOOPBACK, transport),
         event_hooks={"request": [check]},
     )
+
+
+@cache
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    """The system's certificates, which take long to read, and one's own."""
+    trusted = ssl.create_default_context()
+    if ca_file:
+        trusted.load_verify_locations(ca_file)
+    return trusted
 
 
 async def _refuse_link_local(request: httpx.Request, resolve: Resolve) -> None:

@@ -304,7 +304,12 @@ class PipelineHarness(Pipeline):
         )
         self._create_buckets()
         self.create_table()
-        self.published_url = self._listen_to_bus()
+        self._published: list[dict[str, Any]] = []
+        self.on(
+            self.events,
+            "provide-client-params.events.PutEvents",
+            lambda params, **_: self._publish(params),
+        )
         # moto's plain Step Functions take any token and tell nobody.
         self.on(
             self.states,
@@ -366,9 +371,15 @@ class PipelineHarness(Pipeline):
         return f"{machine}:{task.execution_name}"
 
     def published(self) -> list[dict[str, Any]]:
-        """The events on the bus since the last look."""
-        answer = self.sqs.receive_message(QueueUrl=self.published_url, MaxNumberOfMessages=10)
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        """The events on the default bus since the last look."""
+        published, self._published = self._published, []
+        return published
+
+    def _publish(self, params: dict[str, Any]) -> None:
+        for entry in params["Entries"]:
+            if entry["EventBusName"] == "default":
+                told = {"source": entry["Source"], "detail-type": entry["DetailType"]}
+                self._published.append(told | {"detail": json.loads(entry["Detail"])})
 
     def _note(self, params: dict[str, Any]) -> None:
         """A batch of messages that is sent to the upload queue."""
@@ -386,13 +397,6 @@ class PipelineHarness(Pipeline):
             raise answer
         # A response is read once, and a test's parameters may be used again.
         return httpx.Response(answer.status_code, headers=answer.headers, stream=answer.stream)
-
-    def _listen_to_bus(self) -> str:
-        url = self.sqs.create_queue(QueueName="published")["QueueUrl"]
-        arn = f"arn:aws:sqs:{self.sqs.meta.region_name}:123456789012:published"
-        self.events.put_rule(Name="all", EventPattern=json.dumps({"source": ["cutout"]}))
-        self.events.put_targets(Rule="all", Targets=[{"Id": "published", "Arn": arn}])
-        return url
 
 
 def _create_machine(states: "SFNClient") -> str:

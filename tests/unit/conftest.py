@@ -4,6 +4,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
@@ -33,8 +35,12 @@ def aws(session: boto3.Session) -> Iterator[boto3.Session]:
 
 @pytest.fixture(scope="session")
 def clients(session: boto3.Session) -> Callable[[str], Any]:
-    """Each service's client, made once: to make one takes longer than most tests."""
-    return cache(session.client)
+    """Each service's client, made once: to make one takes longer than most tests.
+
+    Only S3's sign, for its presigned URLs: a signature takes as long as a table's answer.
+    """
+    unsigned = Config(signature_version=UNSIGNED)
+    return cache(lambda name: session.client(name, config=None if name == "s3" else unsigned))
 
 
 @pytest.fixture
