@@ -81,11 +81,6 @@ class Shell:
         command = str(Path(sys.executable).parent / "cutout")
         return Typed(command, "deploy", *what, env=self._env, cwd=self.home)
 
-    def sam_deploy(self, name: str) -> None:
-        template = ("--template-file", str(BUILD / "template.yaml"), "--stack-name", name)
-        others = ("--resolve-s3", "--capabilities", "CAPABILITY_IAM")
-        self.run("sam", "deploy", *template, *others, *self._parameters)
-
     def cloudformation_deploy(self, name: str, bucket: str) -> None:
         template, packaged = str(BUILD / "template.yaml"), str(self.home / "packaged.yaml")
         aws = ("aws", "cloudformation")
@@ -121,17 +116,7 @@ def cuts_out(stack: StackClient, name: str) -> bool:
     return [found["Key"] for found in listed] == ["a.jpg.png"]
 
 
-def test_sam_deploys_a_second_stack_beside_the_first_and_deletes_it(
-    stack: StackClient, shell: Shell
-) -> None:
-    shell.sam_deploy("by-sam")
-    assert cuts_out(stack, "by-sam")
-
-    shell.run("sam", "delete", "--stack-name", "by-sam", "--no-prompts")
-    assert "by-sam" not in stacks(stack)
-
-
-def test_a_guided_deployment_with_every_default_taken_makes_the_stack(
+def test_sam_deploys_a_stack_guided_with_every_default_taken_and_deletes_it(
     stack: StackClient, shell: Shell
 ) -> None:
     template = ("--template-file", str(BUILD / "template.yaml"))
@@ -139,6 +124,7 @@ def test_a_guided_deployment_with_every_default_taken_makes_the_stack(
 
     assert outputs(stack, "sam-app")["InputBucket"]
     shell.run("sam", "delete", "--stack-name", "sam-app", "--no-prompts")
+    assert "sam-app" not in stacks(stack)
 
 
 def test_cloudformation_deploys_what_it_packaged(stack: StackClient, shell: Shell) -> None:
@@ -208,3 +194,4 @@ def test_a_deployment_asks_what_matters_and_keeps_the_key_to_itself(
     described = stack.aws.client("cloudformation").describe_stacks(StackName="mine")
     assert described["Stacks"][0]["Tags"] == [{"Key": "Team", "Value": "web"}]
     assert outputs(stack, "mine")["InputBucket"] == bucket
+    assert cuts_out(stack, "mine")
