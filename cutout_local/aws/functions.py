@@ -10,13 +10,16 @@ No upstream issue exists.
 import hashlib
 import io
 import os
+import shutil
 import sys
+import sysconfig
 import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,12 @@ from cutout_local.aws.patching import replaces
 
 LINEAGE: ContextVar[int] = ContextVar("lineage", default=0)
 """How many invocations of a chain of messages came before this one."""
+# -S leaves out the virtual environment, of which Lambda has only these.
 _BOOTSTRAP = """#!/bin/sh
-exec "$CUTOUT_PYTHON" -m awslambdaric "$_HANDLER"
+exec "$CUTOUT_PYTHON" -S -m awslambdaric "$_HANDLER"
 """
+_RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+_SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 
 
 @replaces("services.lambda_svc", "_execute_function_warm", "runtime client")
@@ -126,7 +132,7 @@ def environment(config: Mapping[str, Any], folder: str, runtime_api_port: int) -
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(_layers(config)),
+        "PYTHONPATH": os.pathsep.join([*_layers(config), _runtime()]),
         "CUTOUT_PYTHON": sys.executable,
         "_HANDLER": config["Handler"],
     }
@@ -145,6 +151,22 @@ def _log_settings(logging: Mapping[str, str]) -> dict[str, str]:
 def _layers(config: Mapping[str, Any]) -> list[str]:
     contents = [lambda_svc._resolve_layer_zip(layer) for layer in config.get("Layers") or []]
     return [str(Path(code_dir(content), "python")) for content in contents if content]
+
+
+@cache
+def _runtime() -> str:
+    """A folder with what Lambda's Python brings, so that a layer must bring all else.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
+    """
+    folder = Path(os.environ["TMPDIR"], "runtime")
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier start with kept data
+    folder.mkdir()
+    installed = Path(sysconfig.get_path("purelib"))
+    for name in _RUNTIME + _SDK:
+        for found in (*installed.glob(name), *installed.glob(f"{name}.*")):  # package or module
+            (folder / found.name).symlink_to(found)
+    return str(folder)
 
 
 def initialise(name: str) -> None:

@@ -41,10 +41,10 @@ def test_an_error_is_named_by_the_handler_s_exception(aws: Account) -> None:
     assert payload["stackTrace"]
 
 
-def test_a_function_that_cannot_be_imported_says_so(aws: Account) -> None:
+def test_a_function_has_nothing_of_this_machine_s_and_says_what_it_lacks(aws: Account) -> None:
     kind, payload = aws.invoke("Broken")
     assert (kind, payload["errorType"]) == ("Unhandled", "Runtime.ImportModuleError")
-    assert "No module named 'nowhere'" in payload["errorMessage"]
+    assert "No module named 'typer'" in payload["errorMessage"]
 
 
 def test_what_several_stacks_unpack_at_once_is_there_once(tmp_path: Path) -> None:
