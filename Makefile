@@ -108,6 +108,8 @@ $(LOCAL_BUILD): $(INSTALLED) $(SOURCES)
 	@LAYER_WHEELS= $(SAM) build --build-dir .aws-sam/local --cache-dir .aws-sam/local-cache >.aws-sam.log 2>&1 || \
 		{ cat .aws-sam.log >&2; exit 1; }
 	@rm .aws-sam.log
+	@cd .aws-sam/local && for layer in *Layer; do \
+		(cd $$layer && $(CURDIR)/$(BIN)/python -m zipfile -c ../$$layer.zip *); done
 	@touch $@
 
 bench: $(LOCAL_BUILD) ## measurements: memory, speed, cut-out quality

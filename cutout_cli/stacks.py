@@ -139,11 +139,10 @@ def local(environment: Mapping[str, str]) -> Stack:
         "aws_session_token": environment.get("AWS_SESSION_TOKEN"),
         "verify": environment["AWS_CA_BUNDLE"],
     }
-    session = boto3.Session()
 
     @cache
     def client(service: str) -> Any:
-        return session.client(service, **reached)  # type: ignore[call-overload]
+        return boto3.client(service, **reached)  # type: ignore[call-overload]
 
     return Stack(environment["STACK_NAME"], client, is_local=True, environment=environment)
 

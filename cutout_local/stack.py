@@ -6,13 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cutout_local.aws.deploy import deploy, package
 from cutout_local.aws.errors import NotBuilt
 from cutout_local.aws.stack import LocalAws
-from cutout_local.wavespeed.server import Server
-from cutout_local.wavespeed.settings import Settings
-from cutout_local.wavespeed.worker import LoadEngine
+
+if TYPE_CHECKING:
+    from cutout_local.wavespeed.server import Server
+    from cutout_local.wavespeed.settings import Settings
+    from cutout_local.wavespeed.worker import LoadEngine
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".aws-sam" / "local"
@@ -26,7 +29,7 @@ class LocalStack:
     """A running stack. `outputs` are those of the template."""
 
     aws: LocalAws
-    wavespeed: Server
+    wavespeed: "Server"
     outputs: Mapping[str, str]
 
     @property
@@ -59,8 +62,8 @@ def local_stack(
     aws_port: int = 0,
     wavespeed_port: int = 0,
     parameters: Mapping[str, str] | None = None,
-    settings: Settings | None = None,
-    load_engine: LoadEngine | None = None,
+    settings: "Settings | None" = None,
+    load_engine: "LoadEngine | None" = None,
     data: Path | None = None,
     build: Path = BUILD,
     wait_scale: float = 1,
@@ -85,8 +88,13 @@ def local_stack(
             wait_scale=wait_scale,
             schedule_scale=schedule_scale,
         )
-        # The template takes a second to read, as long as the servers take to start.
+        stack.callback(aws.close)
+        aws.start()
         packaged = stack.enter_context(ThreadPoolExecutor(1)).submit(package, build)
+        # Imported while AWS starts, which takes as long.
+        from cutout_local.wavespeed.server import Server
+        from cutout_local.wavespeed.settings import Settings
+
         settings = (settings or Settings()).model_copy(update={"ca_file": str(aws.certificate.ca)})
         wavespeed = Server(
             settings,
@@ -94,10 +102,12 @@ def local_stack(
             load_engine=load_engine,
             folder=_made(folder / "wavespeed"),
         )
-        # The remover loads while AWS starts; but kept tasks begin at once, with images from AWS.
-        for server in (wavespeed, aws) if data is None else (aws, wavespeed):
-            stack.enter_context(server)
-        _put_secret(aws, settings.api_key)
+        if data is not None:  # kept tasks begin at once, with images from AWS
+            aws.wait_until_up()
+        stack.enter_context(wavespeed)
+        secrets = aws.client("secretsmanager")
+        aws.wait_until_up()
+        _put_secret(secrets, settings.api_key)
         local = {
             "WaveSpeedBaseUrl": wavespeed.base_url,
             "ImagesPerMinute": "0",  # the local server has no plan unless it is given one
@@ -130,8 +140,7 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="cutout-", ignore_cleanup_errors=True)
 
 
-def _put_secret(aws: LocalAws, api_key: str) -> None:
-    secrets = aws.client("secretsmanager")
+def _put_secret(secrets: Any, api_key: str) -> None:
     try:
         secrets.create_secret(Name=API_KEY_SECRET, SecretString=api_key)
     except secrets.exceptions.ResourceExistsException:

@@ -77,8 +77,10 @@ def _upload(aws: LocalAws, package: Package) -> str:
 
 
 def _artifact(path: Path) -> bytes:
-    if path.is_file():
-        return path.read_bytes()
+    """A folder's is zipped here, unless `make build-local` has done it: layers are large."""
+    for file in (path, path.with_name(f"{path.name}.zip")):
+        if file.is_file():
+            return file.read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for file in sorted(path.rglob("*")):

@@ -265,4 +265,4 @@ def _definition(original: Callable[[dict[str, Any]], str]) -> Any:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-stepfunctions-statemachine.html
     No upstream issue exists.
     """
-    return lambda properties: json.dumps(yaml.safe_load(original(properties)))
+    return lambda properties: json.dumps(yaml.load(original(properties), yaml.CSafeLoader))

@@ -1,15 +1,16 @@
 """Which calls fail, and the report of those that were made; `injection` carries it out."""
 
+import json
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-
-from pydantic import BaseModel
 
 CONTROL = "/_cutout/"
 ROOT = "root"
 """The caller of what is done from outside, which no rule touches."""
 
 
-class Call(BaseModel, frozen=True):
+@dataclass(frozen=True)
+class Call:
     """A signed request, or one by a URL that was signed before.
 
     `caller`: the physical name of the function or state machine whose role signed it, or `root`.
@@ -24,7 +25,8 @@ class Call(BaseModel, frozen=True):
     presigned: bool = False
 
 
-class Rule(BaseModel):
+@dataclass(frozen=True)
+class Rule:
     """What becomes of calls of `caller` whose action is among `actions` (shell patterns).
 
     They fail with the service's `error` and HTTP `status`. By chance, at `rate`, a row of 1 to
@@ -61,13 +63,18 @@ class Rule(BaseModel):
         return named and fnmatchcase(call.caller, self.caller)
 
 
-class Report(BaseModel):
+@dataclass(frozen=True)
+class Report:
     """How often each call was made, and each rule (by its place) fired."""
 
-    calls: list[tuple[Call, int]] = []
-    fired: dict[int, int] = {}
+    calls: list[tuple[Call, int]] = field(default_factory=list)
+    fired: dict[int, int] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, text: bytes) -> "Report":
+        found = json.loads(text)
+        calls = [(Call(**call), times) for call, times in found["calls"]]
+        return cls(calls, {int(place): times for place, times in found["fired"].items()})
 
-class Rules(BaseModel):
-    seed: int = 0
-    rules: list[Rule] = []
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))

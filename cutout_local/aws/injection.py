@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cutout_local.aws.faults import CONTROL, ROOT, Call, Report, Rule, Rules
+from cutout_local.aws.faults import CONTROL, ROOT, Call, Report, Rule
 from cutout_local.aws.functions import initialise
 
 _MESSAGE = "injected by a rule"
@@ -32,11 +32,11 @@ class Injector:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.set(Rules())
+        self.set([])
 
-    def set(self, rules: Rules) -> None:
+    def set(self, rules: list[Rule], seed: int = 0) -> None:
         with self._lock:
-            self._rules = rules
+            self._rules, self._seed = rules, seed
             self._since = time.monotonic()
             self._calls: Counter[Call] = Counter()
             self._fired: Counter[int] = Counter()
@@ -45,7 +45,7 @@ class Injector:
 
     def report(self) -> Report:
         with self._lock:
-            return Report(calls=list(self._calls.items()), fired=self._fired)
+            return Report(list(self._calls.items()), dict(self._fired))
 
     def rule_for(self, call: Call) -> Rule | None:
         """Note a call, and tell which rule it falls to."""
@@ -54,7 +54,7 @@ class Injector:
             if call.caller == ROOT:
                 return None
             seconds = time.monotonic() - self._since
-            for place, rule in enumerate(self._rules.rules):
+            for place, rule in enumerate(self._rules):
                 spared = not rule.holds(seconds) or (call.presigned and not rule.kill)
                 if not spared and rule.matches(call) and self._fires(place, rule, call):
                     self._fired[place] += 1
@@ -69,7 +69,7 @@ class Injector:
         if self._left[kind]:
             self._left[kind] -= 1
             return True
-        chance = random.Random(f"{self._rules.seed} {kind} {self._seen[kind]}")  # noqa: S311
+        chance = random.Random(f"{self._seed} {kind} {self._seen[kind]}")  # noqa: S311
         if chance.random() >= rule.rate:
             return False
         self._left[kind] = chance.randrange(rule.most)
@@ -120,17 +120,18 @@ class FaultInjection:
         await _error(call.action.split(":")[0], rule)(request.scope, receive, send)
 
     async def _control(self, request: Request) -> Response:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given, os.environ["AWS_SECRET_ACCESS_KEY"]):
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(key, os.environ["AWS_SECRET_ACCESS_KEY"]):
             return Response(status_code=403)
         match request.method, request.url.path.removeprefix(CONTROL):
             case "PUT", "faults":
-                injector.set(Rules.model_validate_json(await request.body()))
+                given = await request.json()
+                injector.set([Rule(**rule) for rule in given["rules"]], given["seed"])
             case "POST", "kill":
                 kill((await request.json())["function"])
             case "POST", "initialise":
                 initialise((await request.json())["function"])
-        return Response(injector.report().model_dump_json(), media_type="application/json")
+        return Response(injector.report().to_json(), media_type="application/json")
 
 
 def kill(function: str) -> None:

@@ -12,6 +12,9 @@ import signal
 import sys
 import threading
 
+from cutout_local.aws import startup
+
+# isort: split
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
@@ -48,6 +51,7 @@ async def _serve(listener: int) -> None:
 def main() -> None:
     patches.apply(without=os.environ.get("CUTOUT_WITHOUT_PATCH"))
     restarts.outlast()
+    startup.keep_transforms()
     asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.1  # 30 s for clients that may be gone
     threading.Thread(target=metrics.watch, daemon=True).start()
     asyncio.run(_serve(int(sys.argv[1])))

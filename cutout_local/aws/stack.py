@@ -1,28 +1,29 @@
 """A local AWS in a process of its own."""
 
+import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import boto3
-import httpx
-from botocore.config import Config
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from cutout_local.aws.credentials import HOST, REGION, Certificate, Credentials
 from cutout_local.aws.errors import PortTaken, StartFailed
-from cutout_local.aws.faults import CONTROL, Report, Rule, Rules
+from cutout_local.aws.faults import CONTROL, Report, Rule
 
 NEW_ACCOUNT_CONCURRENCY = 10
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _STOP_SECONDS = 5
+_creating = threading.Lock()  # boto3's session is for one thread
 _CODE_CACHE = Path(__file__).parents[2] / ".aws-sam" / "code"
 
 # https://github.com/ministackorg/ministack#configuration
@@ -46,8 +47,7 @@ class LocalAws:
     `wait_scale` shortens what state machines wait, and `schedule_scale` the rates of rules;
     `without_patch` is for tests of the patches.
 
-    As a context manager it is up from `__enter__` to `__exit__`. `start` raises `PortTaken` or
-    `StartFailed`.
+    As a context manager it is up from `__enter__` to `__exit__`.
     """
 
     region = REGION
@@ -66,6 +66,7 @@ class LocalAws:
         self.folder = folder
         self.log = folder / "aws.log"
         self.port = port
+        self._keep = keep
         self.credentials = Credentials.of(folder)
         self.certificate = Certificate.of(folder)
         self._settings = {
@@ -81,6 +82,7 @@ class LocalAws:
 
     def __enter__(self) -> Self:
         self.start()
+        self.wait_until_up()
         return self
 
     def __exit__(
@@ -109,6 +111,7 @@ class LocalAws:
         }
 
     def start(self) -> None:
+        """Start the server, which takes requests when it is up. Raises `PortTaken`."""
         with _listen(self.port) as listener, self.log.open("ab") as log:
             self.port = listener.getsockname()[1]
             self._process = subprocess.Popen(
@@ -120,9 +123,12 @@ class LocalAws:
                 stderr=log,
                 start_new_session=True,  # a terminal's Ctrl-C is ours to handle
             )
+
+    def wait_until_up(self) -> None:
+        """Raises `StartFailed`."""
         try:
             self.report()
-        except (httpx.HTTPError, OSError) as error:
+        except OSError as error:
             self.close()
             raise StartFailed(f"the local AWS did not start ({error}); see {self.log}") from error
 
@@ -131,33 +137,42 @@ class LocalAws:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
+        if self._keep:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # functions are in its process group
         process.communicate()
 
     def _new_client(self, service: str) -> Any:
-        """A boto3 client of the account's root user."""
-        return boto3.Session().client(  # type: ignore[call-overload]
-            service,
-            region_name=REGION,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.credentials.access_key_id,
-            aws_secret_access_key=self.credentials.secret_access_key,
-            verify=str(self.certificate.ca),
-            # What fails here fails again; the first error is the one that tells why.
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        """A boto3 client of the account's root user.
+
+        Of the session that all of this process share, for each reads the models anew.
+        """
+        import boto3  # while the server starts, which takes as long
+        from botocore.config import Config
+
+        with _creating:
+            return boto3.client(  # type: ignore[call-overload]
+                service,
+                region_name=REGION,
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=self.credentials.access_key_id,
+                aws_secret_access_key=self.credentials.secret_access_key,
+                verify=str(self.certificate.ca),
+                # What fails here fails again; the first error is the one that tells why.
+                config=Config(retries={"total_max_attempts": 1}),
+            )
 
     def set_faults(self, rules: list[Rule], seed: int = 0) -> None:
         """Have calls fail, from now on and until the next rules; what was reported is forgotten."""
-        self._control("PUT", "faults", Rules(seed=seed, rules=rules).model_dump())
+        given = {"seed": seed, "rules": [asdict(rule) for rule in rules]}
+        self._control("PUT", "faults", given)
 
     def report(self) -> Report:
         """The calls that were made, and what rules did to them, since the last rules were set."""
-        return Report.model_validate_json(self._control("GET", "report"))
+        return Report.from_json(self._control("GET", "report"))
 
     def initialise(self, function: str) -> None:
         """Start a first process of a function (its physical name), without waiting for it.
@@ -172,10 +187,13 @@ class LocalAws:
 
     def _control(self, method: str, what: str, body: Any = None) -> bytes:
         key = {"authorization": f"Bearer {self.credentials.secret_access_key}"}
+        url, data = self.endpoint_url + CONTROL + what, json.dumps(body).encode()
         trusted = ssl.create_default_context(cafile=str(self.certificate.ca))
-        with httpx.Client(verify=trusted, headers=key, timeout=30, trust_env=False) as client:
-            answer = client.request(method, self.endpoint_url + CONTROL + what, json=body)
-            return answer.raise_for_status().content
+        directly = build_opener(ProxyHandler({}), HTTPSHandler(context=trusted))
+        request = Request(url, data, key, method=method)  # noqa: S310 - https, to this machine
+        with directly.open(request, timeout=30) as answer:
+            content: bytes = answer.read()
+            return content
 
     def _server_environment(self) -> dict[str, str]:
         """Nothing of ours is handed on: functions must not see who started the server."""

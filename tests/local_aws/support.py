@@ -32,7 +32,7 @@ class Account:
     def stranger(self, service: str, key: str | None, secret: str | None) -> Any:
         """A client with another key or secret than the root user's."""
         root = self.aws.credentials
-        return boto3.Session().client(  # type: ignore[call-overload]
+        return boto3.client(  # type: ignore[call-overload]
             service,
             region_name=self.aws.region,
             endpoint_url=self.aws.endpoint_url,

@@ -4,6 +4,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -73,7 +74,7 @@ def test_a_state_machine_is_a_caller_by_its_name(faulty: Account) -> None:
     machine = faulty.machine({"Update": update})
     name = machine.rsplit(":", 1)[1]
     throttled = Rule(actions=["dynamodb:UpdateItem"], error="ThrottlingException", status=400)
-    faulty.aws.set_faults([throttled.model_copy(update={"caller": name})])
+    faulty.aws.set_faults([replace(throttled, caller=name)])
     assert faulty.ended(faulty.start(machine))["error"] == "DynamoDb.ThrottlingException"
 
 
