@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,15 @@ def answer_half(request_id: str) -> None:
     os._exit(3)
 
 
-def call(service: str, operation: str, arguments: dict[str, Any]) -> Any:
-    import boto3
+@cache
+def client(service: str) -> Any:
+    import boto3  # a quarter of a second, which most events need not wait for
     from botocore.config import Config
 
     config = Config(retries={"total_max_attempts": 1})
-    client = boto3.Session().client(service, config=config)  # type: ignore[call-overload]
-    answer = getattr(client, operation)(**arguments)
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def call(service: str, operation: str, arguments: dict[str, Any]) -> Any:
+    answer = getattr(client(service), operation)(**arguments)
     return {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}

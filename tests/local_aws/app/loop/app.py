@@ -3,15 +3,17 @@
 import os
 from typing import Any
 
+import boto3
+
+dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
+
 
 def handler(event: dict[str, Any], _context: Any) -> None:
-    import boto3
-
     key = event["Records"][0]["body"]
-    boto3.client("dynamodb").update_item(
+    dynamodb.update_item(
         TableName=os.environ["TABLE"],
         Key={"id": {"S": key}},
         UpdateExpression="ADD turns :one",
         ExpressionAttributeValues={":one": {"N": "1"}},
     )
-    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=key)
+    sqs.send_message(QueueUrl=os.environ["QUEUE"], MessageBody=key)
