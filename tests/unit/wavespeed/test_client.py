@@ -430,6 +430,14 @@ def test_a_failed_task_is_an_answer_and_no_error() -> None:
     assert (result.status, result.error) == (PredictionStatus.FAILED, "could not fetch the image")
 
 
+@pytest.mark.parametrize("status", [400, 404, 500, 502])
+def test_an_error_is_one_whatever_its_envelope_says(status: int) -> None:
+    with pytest.raises(AnswerLost, match=f"answered with {status} and a prediction"):
+        Vendor(answer(envelope(prediction(), code=200), status)).client.submit(IMAGE, OPTIONS)
+    with pytest.raises((VendorUnavailable, PredictionNotFound)):
+        Vendor(answer(envelope(prediction(), code=200), status)).client.result(ID)
+
+
 @pytest.mark.parametrize("body", [prediction(code=5004), envelope(prediction(code=5004))])
 def test_a_task_code_does_not_end_a_task(body: Any) -> None:
     assert not Vendor(answer(body)).client.result(ID).status.ended
@@ -563,7 +571,10 @@ def test_a_price_is_asked_for_three_times(reply: Reply) -> None:
     with pytest.raises(VendorUnavailable):
         vendor.client.price(MODEL)
     assert len(vendor.requests) == 3
-    assert vendor.pauses == [1.0, 2.0]
+    assert vendor.pauses == [1, 2]
+    for request in vendor.requests:
+        assert (request.method, request.url.path) == ("POST", "/api/v3/model/price")
+        assert json.loads(request.content) == {"model_id": MODEL, "inputs": {}}
 
 
 @pytest.mark.parametrize("reply", PASSING)

@@ -239,7 +239,7 @@ class WaveSpeed:
             try:
                 return self._read_once(path, method, **more)
             except VendorUnavailable:
-                self._pause(0.5 * 2**attempt)
+                self._pause(attempt)
         return self._read_once(path, method, **more)
 
     def _read_once(self, path: str, method: str = "GET", **more: Any) -> "_Reply":
