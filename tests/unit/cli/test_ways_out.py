@@ -173,7 +173,7 @@ def unconverted(minutes: int) -> Callable[[PipelineHarness], Upload]:
     def reach(harness: PipelineHarness) -> Upload:
         upload = harness.upload(encode(noise(8, 6), "AVIF"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("cutout.convert.upright", failing(errors.ServiceError("killed")))
+            patch.setattr("cutout.convert.upright", failing(MemoryError()))
             harness.submitter().submit(upload)
             harness.pass_time(60 * minutes)
             harness.submitter().wake(upload.task_id)

@@ -278,3 +278,23 @@ def test_what_is_given_up_is_remembered_once_and_for_longer_than_the_vendor_does
     kept = harness.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]["expires_at"]["N"]
     assert float(kept) > (NOW + timedelta(days=7)).timestamp()
     assert found.sent_at == NOW
+
+
+def test_only_a_task_that_has_ended_is_forgotten_counted_from_its_end(
+    harness: PipelineHarness, task: Task
+) -> None:
+    def forgotten_at() -> float | None:
+        item = harness.table.get(task.task_id) or {}
+        return item.get("expires_at")
+
+    assert forgotten_at() is None
+    much_later, month = NOW + timedelta(days=400), timedelta(days=30)
+    sent = harness.ledger.move(task, Status.SUBMITTING, much_later)
+    assert forgotten_at() is None
+    assert sent.expires_at == (much_later + month).timestamp()
+
+    failed = harness.ledger.move(sent, Status.FAILED, much_later + month)
+    assert forgotten_at() == (much_later + 2 * month).timestamp()
+
+    harness.ledger.reopen(failed, much_later + month)
+    assert forgotten_at() is None

@@ -145,7 +145,7 @@ class Task(ObjectRevision):
     model: str
     created_at: datetime
     entered_at: dict[Status, datetime] = Field(default_factory=dict)
-    expires_at: int = Field(description="Unix seconds: DynamoDB deletes the item after this.")
+    retention_days: int = Field(default=90, description="For how long it is remembered.")
     attempt: int = 0
     lease_until: datetime | None = None
     slot_at: datetime | None = Field(default=None, description="The governor's; None: has none.")
@@ -181,6 +181,12 @@ class Task(ObjectRevision):
     def upload(self) -> Upload:
         """The upload that this task is about."""
         return Upload.model_validate(self, from_attributes=True)
+
+    @property
+    def expires_at(self) -> int:
+        """When to forget it if nothing more happens, in Unix seconds; while it is open, never."""
+        last_step = max(self.entered_at.values(), default=self.created_at)
+        return int((last_step + timedelta(days=self.retention_days)).timestamp())
 
     @property
     def awaits_callback(self) -> bool:
@@ -284,5 +290,5 @@ def new_task(
         created_at=now,
         entered_at={Status.QUEUED: now},
         due_at=due_at or now,
-        expires_at=int((now + timedelta(days=retention_days)).timestamp()),
+        retention_days=retention_days,
     )

@@ -1,7 +1,8 @@
 """The ledger: one item per task, every write conditional on the state it leaves.
 
 Items are flat JSON of `Task`, plus two attributes for the indexes: `object` (bucket and key) and
-`open_status` (the status, only while somebody may have to look at the task).
+`open_status` (the status, only while somebody may have to look at the task), and `expires_at`, for
+DynamoDB to forget a task that has ended.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -260,7 +261,7 @@ class Ledger:
         }
         changes = _remembered(task, changes)
         changed = task.model_copy(update={**entered, **changes})
-        return self._write(task, changed, {*entered, "open_status", *changes})
+        return self._write(task, changed, {*entered, "open_status", "expires_at", *changes})
 
     def _give_up(self, submit: UnansweredSubmit, now: datetime) -> None:
         """Remember a submit that may have been accepted, for its task goes on without it.
@@ -352,4 +353,6 @@ def _item(task: Task) -> Item:
     item["object"] = f"{task.bucket}/{task.key}"
     if task.status in WATCHED:
         item["open_status"] = task.status.value
+    if task.status.ended:  # what waits or is uncertain may do so for as long as it takes
+        item["expires_at"] = task.expires_at
     return item
