@@ -22,8 +22,6 @@ EQUIVALENT: dict[str, str] = {
         "only its text is used, which comes after all others with and without a zone"
     ),
     "store.ledger module: 8 -> 9": _TUNED,
-    "store.ledger Ledger.claim_unversioned: self._table.get(shared) or item -> "
-    "self._table.get(shared)": "a claim that expires between two calls; the message comes again",
     "store.ledger Ledger.missing: zip(...) without strict": _SAME_LENGTH,
     "store.ledger Ledger.missing: True -> False": _SAME_LENGTH,
     "store.ledger _remembered: {None, changes.get('prediction_id', task.prediction_id)} -> "

@@ -31,6 +31,11 @@ def test_what_a_foreign_page_has_a_browser_send_is_refused(sent: Sent) -> None:
     assert status(sent) == 403
 
 
+@pytest.mark.parametrize("origin", [EVIL, "null", "http://127.0.0.1:1", "https://127.0.0.1:5567"])
+def test_a_foreign_origin_is_refused_for_itself(origin: str) -> None:
+    assert status(Sent("POST", {"Origin": origin})) == 403
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_a_page_of_another_port_of_this_machine_is_foreign_too(site: str) -> None:
     assert status(Sent("GET", {"Sec-Fetch-Site": site})) == 403

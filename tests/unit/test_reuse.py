@@ -128,6 +128,19 @@ def test_the_option_is_off_unless_it_is_asked_for(harness: PipelineHarness) -> N
     assert [harness.task(upload).content_sha256 for upload in uploads] == [None, None]
 
 
+def test_once_the_option_is_off_nothing_is_copied(reusing: Reusing) -> None:
+    second, first = reusing.upload("second.jpg"), reusing.upload("first.jpg")
+    assert reusing.submit(second, refused(429)).content_sha256
+    reusing.send(first)
+    reusing.complete(first)
+
+    reusing.settings["reuse_results"] = False
+    reusing.harness.pass_time(60)
+
+    task = reusing.submit(second, accepted("p2"))
+    assert (task.prediction_id, task.reused_from) == ("p2", None)
+
+
 def test_budget_and_plan_are_not_touched_by_a_copy(reusing: Reusing) -> None:
     reusing.settings |= {"daily_budget": "0.01", "images_per_minute": 1}
     first, second = reusing.upload("first.jpg"), reusing.upload("second.jpg")

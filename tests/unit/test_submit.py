@@ -338,8 +338,10 @@ def test_a_trouble_after_the_write_ahead_leaves_the_task_to_its_lease(
 
 
 def test_a_trouble_is_not_written_to_a_task_that_another_delivery_has_taken_further(
-    harness: PipelineHarness,
+    harness: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr("cutout.submit.count_wait", counted.append)
     upload, submitter = harness.upload(jpeg()), harness.submitter()
     harness.answers = [accepted()]
     times: list[datetime] = []
@@ -354,6 +356,7 @@ def test_a_trouble_is_not_written_to_a_task_that_another_delivery_has_taken_furt
 
     task = harness.task(upload)
     assert (task.status, task.code) == (Status.PROCESSING, None)
+    assert counted == []
 
 
 @pytest.mark.parametrize("policy", ["hold", "settle"])
