@@ -26,7 +26,7 @@ endif
 ifneq ($(and $(filter run,$(MAKECMDGOALS)),$(filter-out run,$(MAKECMDGOALS))),)
 $(error name the photos as in: make run PHOTO="$(filter-out run,$(MAKECMDGOALS))")
 endif
-.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench schemas day lock clean deploy
+.PHONY: help setup run up test retest coverage upstream chaos lint audit format build build-local bench schemas commands day lock clean deploy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -117,6 +117,9 @@ bench: $(LOCAL_BUILD) ## measurements: memory, speed, cut-out quality
 
 schemas: $(INSTALLED) ## write events/schemas from the models of the events
 	$(BIN)/python -m tests.support.schemas
+
+commands: $(INSTALLED) ## write docs/commands.md from what the commands say of themselves
+	$(BIN)/python -m tests.support.command_reference
 
 day: $(LOCAL_BUILD) ## write docs/day.md: a day of operating the local stack
 	$(BIN)/python -m tests.e2e.day

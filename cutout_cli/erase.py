@@ -10,7 +10,7 @@ def erase(stack: Stack, task: Task) -> int:
 
     Raises `NotErased` while somebody needs them, and what the vendor's client raises.
     """
-    if task.status not in SAVED:
+    if task.attempt and task.status not in SAVED:
         raise NotErased(f"the task is {task.status}: its result is not saved, and may be paid")
     if not task.predictions:
         raise NotErased("the vendor has no result of it: it was not sent, or its PNG is a copy")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cutout.domain.errors import CutoutError
+from cutout.domain.messages import plain_cause
 from cutout.domain.tasks import OnUncertain, Status, Task
 from cutout_cli.advice import advice
 from cutout_cli.stacks import Stack
@@ -104,7 +105,8 @@ def _steps(attempt: int, events: list[dict[str, Any]]) -> Iterator[Step]:
         details: dict[str, Any] = next(
             (value for name, value in event.items() if name.endswith("EventDetails")), {}
         )
-        why = f"{details.get('error', 'no error was given')}: {_cause(details.get('cause', ''))}"
+        cause = plain_cause(details.get("cause", ""))
+        why = f"{details.get('error', 'no error was given')}: {cause}"
         if kind == "ExecutionStarted":
             yield Step(event["timestamp"], f"wait loop {attempt} started")
         elif kind in _FAILURES:
@@ -113,14 +115,6 @@ def _steps(attempt: int, events: list[dict[str, Any]]) -> Iterator[Step]:
             yield Step(event["timestamp"], f"wait loop {attempt} {_BAD_ENDS[kind]}: {why}")
         elif kind == "ExecutionSucceeded":
             yield Step(event["timestamp"], f"wait loop {attempt} ended well")
-
-
-def _cause(cause: str) -> str:
-    """A function's error comes as JSON with the message in it."""
-    try:
-        return str(json.loads(cause)["errorMessage"])
-    except (ValueError, TypeError, KeyError):
-        return cause
 
 
 def _state(stack: Stack, task: Task) -> Iterator[str]:

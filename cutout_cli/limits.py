@@ -1,5 +1,7 @@
 """The rate, the budget and the pause that hold for a stack: the governor's, or its parameters'."""
 
+import json
+from dataclasses import asdict
 from decimal import Decimal
 
 from cutout.store.governor import Governor, Plan
@@ -16,8 +18,10 @@ def governor(stack: Stack) -> Governor:
     )
 
 
-def told(plan: Plan) -> str:
+def told(plan: Plan, *, as_json: bool) -> str:
     """What holds now, in a line."""
+    if as_json:
+        return json.dumps(asdict(plan), default=str)
     state = "sending is paused" if plan.paused else "images are sent"
     rate = f"{plan.images_per_minute} a minute" if plan.images_per_minute else "at any rate"
     budget = f"for ${plan.daily_budget} a day" if plan.daily_budget else "for any sum"

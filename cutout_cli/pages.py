@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.progress import Progress, TextColumn
 
-from cutout.domain.messages import Cursor
+from cutout.domain.messages import Cursor, plain_cause
 from cutout_cli.errors import RunFailed
 from cutout_cli.report import console
 from cutout_cli.stacks import Stack
@@ -153,5 +153,6 @@ def followed(runs: Runs, name: str) -> Counts:
 
 def _why(execution: dict[str, Any]) -> str:
     ended = execution["status"].lower().replace("_", " ")
-    why = ": ".join(execution[part] for part in ("error", "cause") if execution.get(part))
-    return f"it {ended} ({why or 'no cause was given'}); the same command goes on"
+    told = [execution.get("error"), plain_cause(execution.get("cause") or "")]
+    why = ": ".join(part for part in told if part) or "no cause was given"
+    return f"it {ended} ({why}); the same command goes on"

@@ -101,16 +101,18 @@ def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
     """What the tasks come to; the limits are those that hold now."""
     counts: Counter[str] = Counter()
     oldest: datetime | None = None
-    recent = 0
+    recent = sent = 0
     for task in tasks:
         counts[task.status.value] += 1
         if task.status.open:
             oldest = min(oldest or task.created_at, task.created_at)
         completed = task.entered_at.get(Status.COMPLETED)
         recent += bool(completed and completed >= now - _RATE_OVER)
+        accepted = task.entered_at.get(Status.PROCESSING)
+        sent += bool(accepted and accepted.date() == now.date() and not task.reused_from)
     still = sum(counts[status] for status in Status if status.open)
     limits = governor(stack)
-    plan = limits.plan()
+    plan, price = limits.plan(), Decimal(stack.parameters["PricePerImage"])
     rate = recent / (_RATE_OVER / timedelta(minutes=1))
     speed = 0 if plan.paused else rate or plan.images_per_minute
     return Summary(
@@ -120,7 +122,8 @@ def summary(stack: Stack, tasks: Iterable[Task], now: datetime) -> Summary:
         completed_per_minute=rate,
         expected_finish=now + timedelta(minutes=still / speed) if still and speed else None,
         images_per_minute=plan.images_per_minute,
-        spent_today=limits.spent(now),
+        # Without a budget, nobody counts what is spent.
+        spent_today=limits.spent(now) if plan.daily_budget else sent * price,
         daily_budget=plan.daily_budget,
         paused=plan.paused,
     )

@@ -1,5 +1,6 @@
 """Remove a stack: say what goes and what stays, and empty nothing unasked."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from cutout_cli.errors import NotRemoved
 from cutout_cli.stacks import Stack
+from cutout_cli.text import plural
 
 # They outlive the stack: DeletionPolicy is Retain.
 _BUCKETS = ("InputBucket", "OutputBucket", "ConvertedBucket")
@@ -22,14 +24,29 @@ class Plan:
     others: dict[str, int]
     secret: str
 
-    def lines(self, *, delete_data: bool) -> list[str]:
+    def as_json(self, *, delete_data: bool, open_tasks: int) -> str:
+        """What goes and what stays, for programs."""
+        data = [*self.buckets.values(), *self.table.values()]
+        secret = [self.secret]
+        told = {
+            "goes": self.others,
+            "deletes": data if delete_data else [],
+            "stays": secret if delete_data else data + secret,
+            "open_tasks": open_tasks,
+        }
+        return json.dumps(told)
+
+    def lines(self, *, delete_data: bool, open_tasks: int) -> list[str]:
+        """The same for people."""
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self.others.items()))
         kept = "goes, with all that it holds" if delete_data else "stays"
+        lost = f"lost: {plural(open_tasks, 'open task')}, which may have been paid"
         return [
             f"goes: {counts}",
             *(f"{kept}: bucket {bucket}" for bucket in self.buckets.values()),
             *(f"{kept}: table {table}, the ledger" for table in self.table.values()),
             f"stays: the secret {self.secret}, which is not the stack's",
+            *([lost] if open_tasks else []),
         ]
 
 

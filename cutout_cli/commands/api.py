@@ -25,7 +25,12 @@ def api(
         typer.Option("--fetch-link-local", help="Fetch from link-local and metadata addresses."),
     ] = False,
 ) -> None:
-    """Run only the WaveSpeed-compatible server until Ctrl-C."""
+    """Run only the WaveSpeed-compatible server until Ctrl-C.
+
+    \b
+    cutout api
+    cutout api --port 6567 --api-key some-key
+    """
     from cutout_local.wavespeed.server import Server
     from cutout_local.wavespeed.settings import Settings
 

@@ -17,6 +17,7 @@ def limit(
     daily_budget: Annotated[
         float | None, typer.Option(min=0, max=1_000_000, metavar="USD", help="0 is no limit.")
     ] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Change the rate or the budget at once, without a deployment; without options, show them.
 
@@ -26,11 +27,11 @@ def limit(
     cutout limit --images-per-minute 60
     cutout limit --daily-budget 5.50 --stack cutout
     """
-    from cutout_cli.limits import governor, told
+    from cutout_cli import limits
 
-    found = governor(find_stack())
+    governor = limits.governor(find_stack())
     if images_per_minute is not None:
-        found.set_rate(images_per_minute)
+        governor.set_rate(images_per_minute)
     if daily_budget is not None:
-        found.set_budget(Decimal(str(daily_budget)))
-    print(told(found.plan()))
+        governor.set_budget(Decimal(str(daily_budget)))
+    print(limits.told(governor.plan(), as_json=as_json))

@@ -8,6 +8,7 @@ import click
 import typer
 
 from cutout_cli import options
+from cutout_cli.terminal import tell
 
 WATCH_SECONDS = 2
 
@@ -43,11 +44,16 @@ def status(
     chosen = bool(key or prefix or failed or only_open)
     if chosen and watch:
         raise typer.BadParameter("--watch shows the summary of all tasks")
+    if key and (prefix or failed or only_open or since):
+        raise typer.BadParameter("a KEY shows all of its tasks; leave out what chooses among them")
     if chosen:
         wanted = statuses.wanted(failed=failed, only_open=only_open)
         some = tasks.of_key(key) if key else tasks.find(wanted, prefix, begin)
-        for task in some if key else sorted(some, key=lambda task: task.created_at):
+        shown = some if key else sorted(some, key=lambda task: task.created_at)
+        for task in shown:
             print(statuses.as_json(task) if as_json else statuses.line(task))
+        if not shown:
+            tell("there is no such task")
         return
     for _ in looks(WATCH_SECONDS):
         summary = statuses.summary(found, tasks.find(since=begin), datetime.now(UTC))

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from cutout_cli import options
-from cutout_cli.terminal import confirm
-from cutout_cli.text import plural
+from cutout_cli.terminal import confirm, tell
 
 
 @options.of_stack
@@ -18,6 +17,7 @@ def uninstall(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what goes.")] = False,
     yes: options.Yes = False,
+    as_json: options.Json = False,
 ) -> None:
     """Delete a stack, after saying what goes and what stays.
 
@@ -32,11 +32,13 @@ def uninstall(
     found = find_stack()
     uninstaller = Uninstaller(found)
     plan = uninstaller.plan()
-    print("\n".join(plan.lines(delete_data=delete_data)))
-    if unfinished := sum(1 for _ in Tasks(found).find(OPEN)):
-        print(f"lost: {plural(unfinished, 'open task')}, which may have been paid")
+    open_tasks = sum(1 for _ in Tasks(found).find(OPEN))
+    if as_json:
+        print(plan.as_json(delete_data=delete_data, open_tasks=open_tasks))
+    else:
+        print("\n".join(plan.lines(delete_data=delete_data, open_tasks=open_tasks)))
     if dry_run:
         return
     if not yes:
         confirm(f"delete the stack {found.name}{' and its data' if delete_data else ''}?")
-    uninstaller.remove(plan, delete_data=delete_data, tell=print)
+    uninstaller.remove(plan, delete_data=delete_data, tell=tell)

@@ -1,5 +1,6 @@
 """`cutout watch-bucket`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from cutout_cli import options
 def watch_bucket(
     bucket: Annotated[str, typer.Argument(metavar="BUCKET", help="A bucket of yours.")],
     undo: Annotated[bool, typer.Option("--undo", help="Turn it off again.")] = False,
+    as_json: options.Json = False,
     stack: options.StackName = None,
     region: options.Region = None,
     profile: options.Profile = None,
@@ -29,5 +31,7 @@ def watch_bucket(
 
     client = find_account(stack, region, profile, aws_port)
     changed = watch(client("s3"), bucket, on=not undo)
+    line = {"bucket": bucket, "sends": not undo, "changed": changed}
     what = "no longer sends" if undo else "sends"
-    print(f"{bucket} {what} its events to EventBridge{'' if changed else ', as before'}")
+    text = f"{bucket} {what} its events to EventBridge{'' if changed else ', as before'}"
+    print(json.dumps(line) if as_json else text)

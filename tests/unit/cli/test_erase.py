@@ -12,7 +12,6 @@ from tests.unit.cli.conftest import Cutout, FakeStack
 NEEDED = [
     (Status.FAILED, "timed_out", "the vendor had no result"),
     (Status.PROCESSING, "", ""),
-    (Status.REJECTED, "unsupported_format", "it is a PDF"),
 ]
 
 
@@ -84,6 +83,12 @@ def test_a_copy_has_nothing_at_the_vendor(
 
     assert "its PNG is a copy" in cutout("erase", "a.jpg").stderr
     assert harness.requests == []
+
+
+def test_what_was_never_sent_has_nothing_at_the_vendor(cutout: Cutout, upload: Any) -> None:
+    upload("a.txt", Status.REJECTED, "unsupported_format", "no image")
+
+    assert "the vendor has no result of it: it was not sent" in cutout("erase", "a.txt").stderr
 
 
 def test_without_the_vendors_key_it_says_what_it_needs(

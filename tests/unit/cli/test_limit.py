@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.unit.cli.conftest import (
     WAITING,
     Cutout,
@@ -30,6 +32,17 @@ def test_a_pause_shows_until_it_ends(cutout: Cutout, upload: Any) -> None:
 
     assert cutout("resume").stdout == "images are sent, 10 a minute, for $5 a day\n"
     assert "paused" not in cutout("status").stdout
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "limit"])
+def test_what_holds_is_told_to_programs(cutout: Cutout, stack: FakeStack, command: str) -> None:
+    told = json.loads(cutout(command, "--json").stdout)
+
+    assert told == {
+        "paused": command == "pause",
+        "images_per_minute": 10,
+        "daily_budget": "5",
+    }
 
 
 def test_a_limit_out_of_bounds_is_refused(cutout: Cutout) -> None:

@@ -1,6 +1,7 @@
 """How commands end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from cutout_cli.program import explanation
 from cutout_local.aws.errors import NotBuilt
 from cutout_local.wavespeed.errors import CannotListen, NoRemover
 from cutout_local.wavespeed.settings import Settings
+from tests.support.command_reference import PAGE, names, page, told
+from tests.support.template import ROOT
 from tests.unit.cli.conftest import Cutout
 
 DENIED = ClientError(
@@ -126,11 +129,28 @@ def test_a_signal_ends_a_command_as_a_shell_expects(
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("command", ["run", "up", "env", "retry", "redrive", "costs", "erase"])
+@pytest.mark.parametrize("command", names())
 def test_help_shows_examples(cutout: Cutout, command: str, option: str) -> None:
     lines = cutout(command, option).stdout.splitlines()
 
     assert [line for line in lines[2:] if line.startswith("  ") and f"cutout {command}" in line]
+
+
+# What a shell evaluates, what runs until it is ended, and what asks a person.
+FOR_PEOPLE = {"up", "down", "env", "api", "deploy"}
+
+
+def test_every_command_that_operates_a_stack_speaks_json_whose_fields_are_documented() -> None:
+    pages = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").partition("\n## JSON\n")[2]
+    table = re.findall(r"^\| ([^|]+) \|", pages.partition("\n## ")[0], re.MULTILINE)
+    documented = {name for cell in table for name in re.findall(r"`([a-z-]+)", cell)}
+
+    assert {name for name in names() if "  --json " in told(name)} == documented
+    assert documented == set(names()) - FOR_PEOPLE
+
+
+def test_the_reference_says_what_the_commands_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it with make commands"
 
 
 def test_the_version_is_the_packages(cutout: Cutout) -> None:

@@ -74,6 +74,38 @@ def test_tasks_are_chosen(cutout: Cutout, upload: Any, options: list[str], keys:
     assert sorted(json.loads(line)["key"] for line in lines) == keys
 
 
+def test_without_a_budget_what_the_vendor_accepted_today_is_spent(
+    cutout: Cutout, upload: Any, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.parameters["DailyBudget"] = "0"
+    for key, fate in {"a.jpg": (), "b.jpg": FAILED, "c.jpg": WAITING}.items():
+        upload(key, *fate)
+
+    def spent(now: datetime) -> str:
+        monkeypatch.setattr(
+            "cutout_cli.commands.status.datetime", SimpleNamespace(now=lambda _: now)
+        )
+        return str(json.loads(cutout("status", "--json").stdout)["spent_today"])
+
+    assert spent(NOW) == "0.02"
+    assert spent(NOW + timedelta(days=1)) == "0.00"
+
+
+def test_that_no_task_is_such_a_one_is_said(cutout: Cutout, stack: FakeStack) -> None:
+    done = cutout("status", "--failed")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "there is no such task\n")
+
+
+def test_a_key_is_not_asked_for_with_what_chooses_among_tasks(
+    cutout: Cutout, stack: FakeStack
+) -> None:
+    done = cutout("status", "a.jpg", "--failed")
+
+    assert done.exit_code == 2
+    assert "a KEY shows all of its tasks" in done.stderr
+
+
 def test_a_key_has_a_line_for_each_revision(
     cutout: Cutout, upload: Any, harness: PipelineHarness
 ) -> None:

@@ -1,5 +1,6 @@
 """A stack goes, and its data only if that is asked for."""
 
+import json
 from typing import Any
 
 import pytest
@@ -41,6 +42,13 @@ def test_an_uninstall_says_what_goes_and_does_nothing_unasked(
     assert done.exit_code == 1
     assert "delete the stack cutout? There is nobody to ask; add --yes" in done.stderr
     assert cutout("uninstall", "--dry-run", "--delete-data").exit_code == 0
+    told = json.loads(cutout("uninstall", "--dry-run", "--json").stdout)
+    assert told == {
+        "goes": {"AWS::SQS::Queue": 2},
+        "deletes": [],
+        "stays": ["uploads", "cutouts", "tasks", "cutout/key"],
+        "open_tasks": 1,
+    }
 
 
 class Deletion:

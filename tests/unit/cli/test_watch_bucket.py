@@ -1,5 +1,6 @@
 """A bucket's events are turned on, and its other notifications stay."""
 
+import json
 from typing import Any
 
 import pytest
@@ -36,6 +37,8 @@ def test_a_bucket_keeps_its_other_notifications(
     assert watched == "uploads sends its events to EventBridge\n"
     assert s3.now == before | {"EventBridgeConfiguration": {}}
     assert cutout("watch-bucket", "uploads").stdout.endswith("EventBridge, as before\n")
+    told = json.loads(cutout("watch-bucket", "uploads", "--json").stdout)
+    assert told == {"bucket": "uploads", "sends": True, "changed": False}
     assert cutout("watch-bucket", "uploads", "--undo").exit_code == 0
     assert s3.now == before
 

@@ -169,7 +169,7 @@ class Execution(BaseModel):
     @property
     def reason(self) -> str:
         """The same for people: a function's error comes as JSON with the message in it."""
-        why = _message(self.cause or "no cause was given")
+        why = plain_cause(self.cause or "no cause was given")
         ended = self.status.lower().replace("_", " ")
         return why if self._error else f"the wait loop {ended}: {why}"
 
@@ -178,7 +178,8 @@ class Execution(BaseModel):
         return self.error if self.status == "FAILED" else None
 
 
-def _message(cause: str) -> str:
+def plain_cause(cause: str) -> str:
+    """Why an execution or a call failed; that of a function comes as JSON with its message."""
     try:
         return str(json.loads(cause)["errorMessage"])
     except (ValueError, TypeError, KeyError):  # the engine's own causes are plain text
