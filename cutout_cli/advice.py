@@ -16,7 +16,8 @@ ADVICE = {
     "conversion_interrupted": "nothing: it is tried again for ten minutes; the convert function's "
     "log says what happened",
     "source_gone": RELOAD + "; it was deleted or replaced before it was sent",
-    "waits_for_turn": "nothing: others were there before; ImagesPerMinute is the plan's rate",
+    "waits_for_turn": "nothing: others were there before; ImagesPerMinute is the plan's rate. If "
+    "sending is paused: cutout resume{options}",
     "waits_for_slot": "nothing: it is sent when its turn comes; ImagesPerMinute is the plan's rate",
     "rate_limited": "nothing: it is sent again; ImagesPerMinute may be more than the plan allows",
     "insufficient_credits": "top up the WaveSpeedAI account; it is then sent by itself",

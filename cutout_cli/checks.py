@@ -90,7 +90,7 @@ def _price(stack: Stack, price: Decimal) -> Finding:
 
 def _balance(stack: Stack, balance: Decimal, price: Decimal) -> Finding:
     images = f", which is {int(max(balance, Decimal(0)) / price):,} images" if price else ""
-    told = f"the vendor's account has ${balance}{images}"
+    told = f"the vendor's account has ${balance:.2f}{images}"
     if balance < price:
         return Finding("balance", State.FAILED, f"{told}: uploads wait", "top it up")
     low = Decimal(stack.parameters.get("LowBalance", "0"))

@@ -46,7 +46,10 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, ClientError):
         # Of a refused call it names who, which action and which resource.
         detail = error.response.get("Error", {})
-        return f"{error.operation_name}: {detail.get('Message') or detail.get('Code')}"
+        told = detail.get("Message") or detail.get("Code")
+        # But not of a HEAD, for its answer has no body.
+        needs = " (it needs s3:GetObject)" if detail.get("Code") == "403" else ""
+        return f"{error.operation_name}: {told}{needs}"
     if isinstance(error, OSError) and error.strerror:  # a full disk, a missing right
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) if isinstance(error, (BotoCoreError, Boto3Error)) else None

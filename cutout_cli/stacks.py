@@ -53,6 +53,7 @@ class Stack:
     @cached_property
     def resources(self) -> dict[str, tuple[str, str]]:
         """Type and physical id of each resource by its logical id."""
+        _ = self._described  # a stack that is not there has its own error
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return {
             found["LogicalResourceId"]: (found["ResourceType"], found["PhysicalResourceId"])

@@ -74,7 +74,9 @@ class Summary:
     paused: bool
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self), default=str)
+        times = {"oldest_open": self.oldest_open, "expected_finish": self.expected_finish}
+        told = {name: time and time.isoformat() for name, time in times.items()}
+        return json.dumps(asdict(self) | told, default=str)
 
     def lines(self) -> list[str]:
         statuses = ", ".join(f"{count} {status}" for status, count in self.by_status.items())

@@ -67,6 +67,13 @@ def test_a_refused_call_says_which_action() -> None:
     assert explanation(DENIED) == "Scan: u is not authorized to perform: dynamodb:Scan"
 
 
+def test_a_refused_head_says_what_it_needs() -> None:
+    """S3 answers it without a body. https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
+    refused = ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+
+    assert explanation(refused) == "HeadObject: Forbidden (it needs s3:GetObject)"
+
+
 def test_a_service_error_says_what_the_service_said() -> None:
     error = ServiceError("DynamoDB failed on x")
     error.__cause__ = DENIED

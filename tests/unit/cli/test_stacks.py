@@ -34,6 +34,8 @@ def test_a_stack_that_is_not_there_is_looked_for_elsewhere() -> None:
 
     with pytest.raises(StackNotFound, match=r"no stack photos .* --region and --profile"):
         _ = stack.outputs
+    with pytest.raises(StackNotFound):
+        _ = stack_that(refusal("ValidationError", "Stack with id photos does not exist")).resources
 
 
 def test_a_refused_call_stays_what_it_is() -> None:

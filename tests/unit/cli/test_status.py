@@ -45,6 +45,7 @@ def test_the_summary_for_programs(cutout: Cutout, upload: Any, harness: Pipeline
     told = json.loads(cutout("status", "--json").stdout)
 
     assert told["by_status"] == {"queued": 1}
+    assert told["oldest_open"] == "2026-11-20T12:00:00+00:00"
     assert (told["open"], told["spent_today"], told["daily_budget"]) == (1, "0.12", "5")
     finish = datetime.fromisoformat(told["expected_finish"]) - datetime.now(UTC)
     assert timedelta(0) < finish < timedelta(minutes=1)
