@@ -70,8 +70,42 @@ class Deployment:
             # Another bucket would leave the uploads of the present one to nobody.
             if name in given or (present and name == "ExistingInputBucket"):
                 continue
-            answers[name] = _answer(name, question, shown[name])
+            answers[name] = self._answer(name, question, shown[name])
         return answers
+
+    def _answer(self, name: str, question: str, present: str) -> str:
+        """One that the template takes; Enter keeps what is there."""
+        hint = f" ({_NOTHING} for nothing)" if present and not defaults()[name] else ""
+        while True:
+            value: str = typer.prompt(f"{question}{hint}", default=present, err=True).strip()
+            value = "" if value == _NOTHING else value
+            try:
+                answer = checked([f"{name}={value}"])[name]
+                if name == "ExistingInputBucket" and answer:
+                    self.check_bucket(answer)
+            except BadParameters as error:
+                typer.echo(error, err=True)
+            else:
+                return answer
+
+    def check_bucket(self, bucket: str) -> None:
+        """Raise `BadParameters` if a bucket is not there, not the account's, or in another region.
+
+        EventBridge sends a bucket's events nowhere else.
+        """
+        s3 = self.stack.client("s3")
+        try:
+            region = s3.head_bucket(Bucket=bucket).get("BucketRegion", s3.meta.region_name)
+        except ClientError as error:
+            why = {
+                "404": "there is no such bucket",
+                "403": "it is somebody else's, or you may not see it",
+            }.get(error.response["Error"]["Code"])
+            if why is None:
+                raise
+            raise BadParameters(f"ExistingInputBucket={bucket}: {why}") from None
+        if region != s3.meta.region_name:
+            raise BadParameters(f"ExistingInputBucket={bucket}: it is in {region}, the stack not")
 
     def store_key(self, parameters: Mapping[str, str]) -> None:
         """Ask for the key and keep it as a secret: it is in no command line and in no history."""
@@ -123,18 +157,6 @@ def tags_of(arguments: Sequence[str]) -> dict[str, str]:
         if not argument.partition("=")[0] or "=" not in argument:
             raise BadParameters(f"{argument!r} is not NAME=VALUE")
     return dict(argument.split("=", 1) for argument in arguments)
-
-
-def _answer(name: str, question: str, present: str) -> str:
-    """One that the template takes; Enter keeps what is there."""
-    hint = f" ({_NOTHING} for nothing)" if present and not defaults()[name] else ""
-    while True:
-        value: str = typer.prompt(f"{question}{hint}", default=present, err=True).strip()
-        value = "" if value == _NOTHING else value
-        try:
-            return checked([f"{name}={value}"])[name]
-        except BadParameters as error:
-            typer.echo(error, err=True)
 
 
 def _key(hint: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from cutout_cli import options
 from cutout_cli.commands.doctor import is_well
-from cutout_cli.errors import FAILED, NotConfirmed
+from cutout_cli.errors import FAILED, DeploymentFailed, NotConfirmed
 from cutout_cli.terminal import tell
 
 
@@ -41,11 +41,16 @@ def deploy(
     given, tags = parameters.checked(parameter or []), deploying.tags_of(tag or [])
     if not sys.stdin.isatty():
         raise NotConfirmed("there is nobody to ask; use sam deploy")
+    built = template or deploying.TEMPLATE
+    if not built.exists():
+        raise DeploymentFailed(f"{built} is not there: make deploy makes it, and deploys")
     found = find_stack(stack, region, profile)
     who = found.client("sts").get_caller_identity()
     where = f"account {who['Account']} in {found.client('sts').meta.region_name}"
     tell(f"the stack {stack} in {where}; Enter keeps what is in brackets")
-    one = deploying.Deployment(found, template or deploying.TEMPLATE, tell)
+    one = deploying.Deployment(found, built, tell)
+    if bucket := given.get("ExistingInputBucket"):
+        one.check_bucket(bucket)
     answers = one.ask(given)
     one.store_key(parameters.defaults() | (one.present() or {}) | answers)
     deploying.watch_existing(found, answers.get("ExistingInputBucket", ""), tell)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cutout.domain.tasks import Status
 from cutout_cli import deploy
@@ -81,6 +82,46 @@ def test_a_dash_takes_away_what_is_there(
     typed["e-mail"] = ["-"]
 
     assert deployment.ask({})["NotificationEmail"] == ""
+
+
+def test_a_bucket_is_asked_for_until_it_is_one_that_can_be_watched(
+    deployment: Deployment,
+    aws: Any,
+    cloudformation: CloudFormation,
+    typed: dict[str, list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cloudformation, "describe_stacks", no_stack)
+    elsewhere: Any = {"LocationConstraint": "eu-north-1"}
+    there = aws.client("s3", region_name="eu-north-1")
+    there.create_bucket(Bucket="far-away", CreateBucketConfiguration=elsewhere)
+    typed["bucket"] = ["No_Bucket", "not-there", "far-away", "uploads"]
+
+    assert deployment.ask({})["ExistingInputBucket"] == "uploads"
+
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2] for line in told] == [
+        "must be a bucket name, or empty",
+        "there is no such bucket",
+        "it is in eu-north-1, the stack not",
+    ]
+
+
+def no_stack(**_asked: str) -> None:
+    raise ClientError({"Error": {"Message": "Stack cutout does not exist"}}, "DescribeStacks")
+
+
+def test_without_what_make_builds_nothing_is_asked(
+    cutout: Cutout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr("cutout_cli.commands.deploy.sys", SimpleNamespace(stdin=terminal))
+
+    done = cutout("deploy", "--template", tmp_path / "none.yaml")
+
+    assert done.exit_code == 1
+    assert "make deploy makes it, and deploys" in done.stderr
 
 
 def test_another_stack_of_that_name_is_left_alone(
