@@ -33,6 +33,11 @@ ADVICE = {
     "answer_lost": "look at your WaveSpeedAI history; to send it anew all the same: "
     + RETRY
     + " --pay-again",
+    "prediction_taken": "look at your WaveSpeedAI history, and tell the vendor, who named another "
+    "task's prediction; to send it anew all the same: " + RETRY + " --pay-again",
+    "service_error": "see the reason, and cutout logs {key}{options}; while it is queued, it is "
+    "tried again, ever later; once it has failed: " + RETRY,
+    "internal_error": "it is tried again, ever later; see cutout logs {key}{options} and report it",
     "request_refused": "mend what the reason says, then: " + RETRY,
     "prediction_failed": "look at the image; another try is paid: " + RETRY,
     "prediction_not_found": "another try is paid: " + RETRY,

@@ -15,7 +15,6 @@ from cutout_cli.stacks import Stack
 from cutout_cli.text import shown
 
 _INDEX, _INDEX_KEY = "by-status", "open_status"
-_BATCH = 100  # DynamoDB's limit for BatchGetItem
 
 
 def looks(every: float) -> Iterator[int]:
@@ -37,7 +36,8 @@ class Tasks:
         self._s3 = stack.client("s3")
         self._table = stack.tasks_table
         self._bucket = stack.input_bucket
-        self._ledger = Ledger(Table(self._client, stack.tasks_table))
+        self._items = Table(self._client, stack.tasks_table)
+        self._ledger = Ledger(self._items)
 
     def get(self, task_id: str) -> Task:
         """One task. Raises `TaskNotFound`."""
@@ -88,17 +88,8 @@ class Tasks:
 
     def many(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Those of the tasks that are there, by their ids; strongly consistent."""
-        left = [{"task_id": {"S": task_id}} for task_id in dict.fromkeys(task_ids)]
-        found: dict[str, Task] = {}
-        while left:
-            now, left = left[:_BATCH], left[_BATCH:]
-            asked = {self._table: {"Keys": now, "ConsistentRead": True}}
-            answer = self._client.batch_get_item(RequestItems=asked)
-            for item in answer["Responses"].get(self._table, []):
-                task = _task(item)
-                found[task.task_id] = task
-            left += answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-        return found
+        tasks = map(Task.model_validate, self._items.get_many(task_ids))
+        return {task.task_id: task for task in tasks}
 
     def find(
         self,

@@ -20,10 +20,12 @@ from cutout.domain.errors import UNUSABLE
 from cutout.domain.messages import Cursor, ExecutionEnded, FindingKind, Pages
 from cutout.domain.tasks import Status, Task
 from cutout.domain.uploads import Upload
+from cutout_cli.advice import ADVICE
 from cutout_cli.reconcile import remedy
 from functions.submit.app import handle_message
 from tests.support.harness import BASE_URL, PipelineHarness, accepted, answer, download, refused
 from tests.support.images import encode, jpeg, noise, png
+from tests.support.template import ROOT
 from tests.unit.cli.conftest import Cutout, FakeStack
 from tests.unit.test_reconcile import make_reconciler
 
@@ -425,6 +427,16 @@ def test_every_status_and_every_code_is_here() -> None:
 
     assert expected - reached == set()
     assert {state.status for state in STATES} | FINAL == set(Status)
+
+
+def test_every_state_has_its_advice_and_its_line_in_the_docs() -> None:
+    """A failed task's code may be the state machine's own, which have one advice."""
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    codes = {state.code: state.status for state in STATES if state.code}
+
+    unadvised = {code for code, status in codes.items() if code not in ADVICE}
+    assert {codes[code] for code in unadvised} <= {FAILED}
+    assert {code for code in codes if f"`{code}`" not in operations} == {"runtime.exit_error"}
 
 
 def test_many_are_led_out_at_once_and_what_is_left_says_why(

@@ -331,13 +331,3 @@ def test_a_poll_that_died_before_its_end_was_written_holds_up_nobody(
     assert save(harness, newer, NEW_IMAGE).status is Status.COMPLETED
     assert save(harness, older, OLD_IMAGE).status is Status.SUPERSEDED
     assert in_bucket(harness) == NEW_IMAGE
-
-
-def test_a_lock_that_is_gone_when_it_is_looked_at_is_tried_again(
-    harness: PipelineHarness, locks: OutputLocks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    locks.acquire(OLDER, NOW, UNTIL)
-    monkeypatch.setattr(harness.table, "get", lambda _key: None)
-
-    with pytest.raises(OutputBusy):
-        locks.acquire(NEWER, NOW, UNTIL)
