@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def environment(config: Mapping[str, Any], folder: str, runtime_api_port: int) -
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join([*_layers(config), _runtime()]),
+        "PYTHONPATH": os.pathsep.join([*_layers(config), str(_runtime())]),
         "CUTOUT_PYTHON": sys.executable,
         "_HANDLER": config["Handler"],
     }
@@ -153,20 +152,22 @@ def _layers(config: Mapping[str, Any]) -> list[str]:
     return [str(Path(code_dir(content), "python")) for content in contents if content]
 
 
-@cache
-def _runtime() -> str:
-    """A folder with what Lambda's Python brings, so that a layer must bring all else.
+def lay_out_runtime() -> None:
+    """Make the folder of what Lambda's Python brings: a layer must bring all else.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
     """
-    folder = Path(os.environ["TMPDIR"], "runtime")
+    folder = _runtime()
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier start with kept data
     folder.mkdir()
     installed = Path(sysconfig.get_path("purelib"))
     for name in _RUNTIME + _SDK:
         for found in (*installed.glob(name), *installed.glob(f"{name}.*")):  # package or module
             (folder / found.name).symlink_to(found)
-    return str(folder)
+
+
+def _runtime() -> Path:
+    return Path(os.environ["TMPDIR"], "runtime")
 
 
 def initialise(name: str) -> None:

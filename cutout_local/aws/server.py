@@ -20,7 +20,7 @@ from hypercorn.config import Config
 from ministack.app import app
 from ministack.core import lambda_runtime
 
-from cutout_local.aws import metrics, patches, restarts
+from cutout_local.aws import functions, metrics, patches, restarts
 from cutout_local.aws.gate import Gate
 from cutout_local.aws.injection import FaultInjection
 from cutout_local.loopback import LoopbackOnly
@@ -52,6 +52,7 @@ def main() -> None:
     patches.apply(without=os.environ.get("CUTOUT_WITHOUT_PATCH"))
     restarts.outlast()
     startup.keep_transforms()
+    functions.lay_out_runtime()
     asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.1  # 30 s for clients that may be gone
     threading.Thread(target=metrics.watch, daemon=True).start()
     asyncio.run(_serve(int(sys.argv[1])))
