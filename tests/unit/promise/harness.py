@@ -1,7 +1,8 @@
 """The pipeline between an AWS of plain objects and a vendor that keeps books."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +49,7 @@ Check = Callable[..., Any]
 _plain = TypeDeserializer().deserialize
 VISIBILITY = timedelta(seconds=1080)
 GRACE = timedelta(seconds=600)
+LONGEST_CHAIN = 3
 IMAGES_A_DAY = 3
 IMAGE = jpeg()
 BUCKETS: dict[str, Any] = {
@@ -73,10 +75,11 @@ class RetryWanted:
 
 @dataclass
 class Waiting:
-    """A message in the queue."""
+    """A message in the queue: the n-th of a chain, each sent while the one before was in hand."""
 
     body: str
     visible_at: datetime
+    place: int = 1
 
 
 class PromiseHarness(Pipeline):
@@ -107,7 +110,7 @@ class PromiseHarness(Pipeline):
         self.bucket = S3(self.functions, self._clock, self._noting(self._saved))
         events, states = Events(self.functions), States(self.functions)
         clients: dict[str, Any] = {"s3": self.bucket, "dynamodb": dynamodb, "states": states}
-        clients |= {"events": events, "sqs": SQS(self.functions, self._send)}
+        clients |= {"events": events, "sqs": SQS(self.functions, self._noting(self._send_on))}
         super().__init__(**clients, queue_url="queue", machine="arn:stateMachine:machine")
         self.vendor = Vendor(self.functions, self._clock, self._noting(self._sent), self._number_of)
         self.on_the_bus: list[dict[str, Any]] = events.published
@@ -130,6 +133,7 @@ class PromiseHarness(Pipeline):
         self.uploads: list[Upload] = []
         self.put_at: list[datetime] = []
         self.queue: list[Waiting] = []
+        self.place = 0  # in its chain, of the message in hand; the clock has none in hand
         self.requests: list[RetryWanted] = []
         self.numbers: dict[str, int] = {}  # of the uploads, by the ids that a task may have
         self.missed: set[int] = set()
@@ -187,9 +191,9 @@ class PromiseHarness(Pipeline):
     def deliver(self, message: Waiting, run: Run) -> None:
         """One run of the submit function, and what the queue makes of it."""
         self.queue.remove(message)
-        again = Waiting(message.body, self.now + VISIBILITY)
+        again = Waiting(message.body, self.now + VISIBILITY, message.place)
         try:
-            with self.functions.running(run):
+            with self.functions.running(run), self._in_hand(message.place):
                 self._handle(message.body)
         except (Killed, CutoutError):
             self.queue.append(again)
@@ -204,7 +208,7 @@ class PromiseHarness(Pipeline):
     def backfill(self, run: Run) -> None:
         """One run of the backfill function, which has the whole bucket on a page."""
         try:
-            with self.functions.running(run):
+            with self.functions.running(run), self._in_hand(0):
                 self._backfill.page(PageRequest(cursor=Cursor(), page_size=1000))
         except (Killed, CutoutError):
             return
@@ -212,7 +216,7 @@ class PromiseHarness(Pipeline):
     def tick_once(self, run: Run) -> None:
         """One run of the clock function."""
         try:
-            with self.functions.running(run):
+            with self.functions.running(run), self._in_hand(0):
                 self._waker.wake(self.now + timedelta(seconds=50))
         except (Killed, CutoutError):
             return
@@ -226,8 +230,21 @@ class PromiseHarness(Pipeline):
         finally:
             self.handling.pop()
 
-    def _send(self, body: str, delay: int) -> None:
-        self.queue.append(Waiting(body, self.now + timedelta(seconds=delay)))
+    def _send(self, body: str, delay: int, place: int = 1) -> None:
+        self.queue.append(Waiting(body, self.now + timedelta(seconds=delay), place))
+
+    def _send_on(self, body: str, delay: int) -> None:
+        """What a function sends; Lambda stops a chain of 16, ours have three at most."""
+        self._send(body, delay, self.place + 1)
+        assert self.place < LONGEST_CHAIN, f"a chain of {self.place + 1} messages"
+
+    @contextmanager
+    def _in_hand(self, place: int) -> Iterator[None]:
+        before, self.place = self.place, place
+        try:
+            yield
+        finally:
+            self.place = before
 
     # ------------------------------------------------------------ the vendor
 
