@@ -2,7 +2,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -539,6 +539,31 @@ def test_room_in_the_budget_wakes_them(
 
     make_room(money)
 
+    assert money.slots(1, NOW)
+
+
+@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize(
+    "make_room",
+    [lambda m: m.refund(Charge("2026-11-20", 10_000)), lambda m: m.set_budget(Decimal(1))],
+    ids=["a refund", "a larger budget"],
+)
+def test_room_that_is_made_while_a_charge_is_refused_wakes_them(
+    harness: PipelineHarness, make_room: Callable[[Governor], None], call: int
+) -> None:
+    table, calls = Interrupted(harness), count()
+    money, other = governor(table, 10, "0.01"), governor(harness.table, 10, "0.01")
+    money.charge(usd(), NOW)
+
+    def between() -> None:
+        if next(calls) == call:
+            make_room(other)
+
+    table.between = between
+    with contextlib.suppress(OverBudget):
+        money.charge(usd(), NOW)
+
+    assert next(calls) > call
     assert money.slots(1, NOW)
 
 

@@ -159,9 +159,7 @@ class Governor:
                 or self._item().get("write_id") == write_id
             ):
                 return charge
-            # Until then, or until there is more of it, the clock wakes nobody.
-            values = {":spent_out": _spent_out(plan, charge.day)}
-            self.table.update(KEY, "SET spent_out = :spent_out", values=values)
+            self._wake_nobody(charge, budget, _spent_out(plan, charge.day))
             why = "is spent; submits resume at 00:00 UTC"
             raise OverBudget(f"the day's budget of ${daily_budget} {why}", 0)
         why = f"is less than one image costs (${charge.price / _MILLION}); raise DailyBudget"
@@ -185,6 +183,12 @@ class Governor:
         condition = f"spent_on = :day AND spent <= :room AND {_UNWRITTEN}"
         change = "SET spent = spent + :price, write_id = :write_id"
         return self._try(change, condition, values) is not None
+
+    def _wake_nobody(self, charge: Charge, budget: int, spent_out: str) -> None:
+        """Until another day or budget; unless some of it was given back meanwhile."""
+        values = {":spent_out": spent_out, ":room": budget - charge.price, ":day": charge.day}
+        condition = "spent_on = :day AND spent > :room"
+        self._try("SET spent_out = :spent_out", condition, values)
 
     def _begin_day(self, charge: Charge, write_id: str) -> bool:
         values = {":price": charge.price, ":day": charge.day, ":write_id": write_id}
