@@ -97,9 +97,14 @@ class Campaign:
 
     def _send_wave(self, place: int, wave: tuple[Planned, ...]) -> None:
         in_any_order = place % 2 == 1
+        early = self.plan.early if place == 0 else ()
+        self.stack.deliver_events(by_rule=False)
+        for planned in early:
+            self._upload(planned)
         self.stack.deliver_events(by_rule=not in_any_order)
-        bodies = {planned.number: self._upload(planned) for planned in wave}
-        times = {planned.number: planned.copies + in_any_order for planned in wave}
+        told = [planned for planned in wave if planned not in early]
+        bodies = {planned.number: self._upload(planned) for planned in told}
+        times = {planned.number: planned.copies + in_any_order for planned in told}
         again = [bodies[number] for number in bodies for _ in range(times[number])]
         poison = list(self.plan.poison[place :: len(self.plan.waves)])
         self._deliver(again + poison)
@@ -133,6 +138,7 @@ class Campaign:
         since = time.monotonic()
         while time.monotonic() < until:
             tasks = self._tend()
+            self._backfill()
             if not self.stack.is_idle():
                 since = time.monotonic()
             quiet = time.monotonic() - since
@@ -141,10 +147,25 @@ class Campaign:
             time.sleep(1)  # between two looks
 
     def _is_settled(self, tasks: list[Task]) -> bool:
-        if tasks:
-            return False
+        return not tasks and not self._unknown()
+
+    def _backfill(self) -> None:
+        """What an operator does about uploads that no task has; as often as it fails."""
+        if self._unknown() and self.stack.backfill():
+            self.counts["backfills"] += 1
+
+    def _unknown(self) -> list[int]:
+        """The uploads, by number, that no task has.
+
+        Of one without a version, a backfill may have been faster than its event: the task's id is
+        then another.
+        """
         known = self.stack.tasks()
-        return all(upload.task_id in known for upload in self.uploads.values())
+        for number, upload in self.uploads.items():
+            listed = upload.model_copy(update={"sequencer": None})
+            if upload.task_id not in known and listed.task_id in known:
+                self.uploads[number] = listed
+        return [n for n, upload in self.uploads.items() if upload.task_id not in known]
 
     def _abort(self, tasks: list[Task]) -> None:
         for task in tasks:

@@ -1,6 +1,7 @@
 """What a campaign does: decided by its size and seed alone, before anything runs."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -15,6 +16,7 @@ ODD_FILES, FAULTS, REVISIONS, ABORTS = 27, 43, 12, 2
 KILLS, POISON, FORGERIES, OUTAGES, BUDGET = 8, 3, 8, 2.5, 10
 SHORT = 60  # a campaign of fewer uploads leaves out what takes a minute and more
 WAVE = 12
+EARLY = 3
 WITHIN = 8  # how many uploads later, at most, the same key is used again
 
 _TIMES = {  # of faults that pass; the others strike whenever they can
@@ -149,6 +151,13 @@ class Plan:
     @property
     def uploads(self) -> list[Planned]:
         return [upload for wave in self.waves for upload in wave]
+
+    @property
+    def early(self) -> tuple[Planned, ...]:
+        """The first uploads, which come before EventBridge listens, and stay the newest."""
+        times = Counter(upload.key for upload in self.uploads)
+        only = [one for one in self.waves[0] if times[one.key] == 1]
+        return tuple(one for one in only if one.expected is Expected.COMPLETED)[:EARLY]
 
 
 def make_plan(uploads: int, seed: int) -> Plan:

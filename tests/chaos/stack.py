@@ -197,6 +197,15 @@ class CampaignStack(StackClient):
         table = Table(self.dynamodb, self.env["TASKS_TABLE"])
         Governor(table, images_per_minute=0, daily_budget=Decimal(0)).set_budget(Decimal(1000))
 
+    def backfill(self) -> bool:
+        """Look for uploads that no task has, as `cutout backfill` does, unless that is going on."""
+        machine = self.local.outputs["BackfillArn"]
+        running = self.states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")
+        if running["executions"]:
+            return False
+        self.states.start_execution(stateMachineArn=machine, input=json.dumps({"page_size": 10}))
+        return True
+
     def abort(self, task: Task) -> bool:
         """Stop the task's execution, as a person may in the console; False if there is none."""
         try:
