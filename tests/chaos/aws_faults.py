@@ -69,18 +69,25 @@ def outage(service: str, place: int) -> Rule:
 
 
 # Where functions are killed, and roughly how often such a call is made for an upload.
-# GetObjectVersion is also the vendor's fetch by the URL it was lent, while the answer to the
-# submit is under way.
+# GetObject(Version) of the submit function is also the vendor's fetch by the URL it was lent, while
+# the answer to the submit is under way.
 CALLS_PER_UPLOAD = {
     ("SubmitFunction", "dynamodb:PutItem"): 2.0,
     ("SubmitFunction", "dynamodb:UpdateItem"): 1.5,
-    ("SubmitFunction", "s3:GetObjectVersion"): 1.5,
+    ("SubmitFunction", "s3:GetObject*"): 1.5,
     ("SubmitFunction", "states:StartExecution"): 0.8,
     ("PollFunction", "dynamodb:UpdateItem"): 4.0,
     ("PollFunction", "s3:PutObject"): 0.6,
     ("WebhookFunction", "dynamodb:UpdateItem"): 0.6,
     ("WebhookFunction", "states:SendTaskSuccess"): 0.3,
     ("BackstopFunction", "dynamodb:GetItem"): 0.15,
+    ("ClockFunction", "dynamodb:UpdateItem"): 1.0,
+    ("ClockFunction", "sqs:SendMessage"): 0.3,
+    ("ConvertFunction", "s3:GetObject*"): 0.02,
+    ("ConvertFunction", "s3:PutObject"): 0.01,
+    ("BackfillFunction", "s3:ListBucketVersions"): 0.2,
+    ("BackfillFunction", "sqs:SendMessage"): 0.1,
+    ("ReconcileFunction", "dynamodb:BatchGetItem"): 0.2,
 }
 
 

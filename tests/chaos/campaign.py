@@ -32,10 +32,11 @@ class Campaign:
     poisoned: list[str] = field(default_factory=list)  # bodies found in the dead-letter queue
     stuck: set[str] = field(default_factory=set)  # task ids, open when all was well again
     forged: Counter[str] = field(default_factory=Counter)
+    reconciled: list[dict[str, int] | None] = field(default_factory=list)  # counts of two runs
     within_budget: int = 0  # images that the vendor accepted until the budget was raised
     counts: Counter[str] = field(default_factory=Counter)
     _bodies: dict[str, str] = field(default_factory=dict)  # of events, by task id
-    _to_abort: set[str] = field(default_factory=set)
+    _to_abort: set[int] = field(default_factory=set)  # by number
     _rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class Campaign:
 
     def run(self, seconds: float) -> None:
         """Upload while everything fails; settle; then, when nothing fails any more, see what is
-        stuck, retry what was aborted, deliver every event again, and settle once more.
+        stuck, retry what was aborted, deliver every event again, settle once more, and reconcile.
 
         Gives up waiting when `seconds` are over; what is open then is for the audit to find.
         """
@@ -51,13 +52,16 @@ class Campaign:
         until = began + seconds
         self.stack.set_vendor_faults(rule.model_dump() for rule in self.plan.rules)
         self.aws_faults.start(self.stack.aws, self.stack.local.physical_name)
+        self._send_early()
         for place, wave in enumerate(self.plan.waves):
             self._rotate_key(place)
             self._raise_budget(place)
             self._send_wave(place, wave)
+            self._backfill()
             self.counts["messages lost"] += self.stack.lose_messages()
             self._tend_until(began + (place + 1) * self.plan.seconds / len(self.plan.waves), until)
         self.counts["seconds until all was uploaded"] = round(time.monotonic() - began)
+        meanwhile = self.stack.start_reconciliation()
         self._settle(until)
         self.counts["seconds until all had settled"] = round(time.monotonic() - began)
         self.aws_faults.stop(self.stack.aws)
@@ -66,6 +70,9 @@ class Campaign:
         self._rescue()
         self._deliver(list(self._bodies.values()))
         self._settle(until, _QUIET_SECONDS)
+        afterwards = self.stack.start_reconciliation()
+        self._settle(until)
+        self.reconciled = [self.stack.reconciled(run) for run in (meanwhile, afterwards)]
 
     def _rotate_key(self, place: int) -> None:
         """The vendor takes a new key; the secret gets it a wave later."""
@@ -95,14 +102,16 @@ class Campaign:
         self._end_waits(tasks)
         return tasks
 
+    def _send_early(self) -> None:
+        """Before EventBridge listens, so that only a backfill finds them."""
+        self.stack.deliver_events(by_rule=False)
+        for planned in self.plan.early:
+            self._upload(planned)
+
     def _send_wave(self, place: int, wave: tuple[Planned, ...]) -> None:
         in_any_order = place % 2 == 1
-        early = self.plan.early if place == 0 else ()
-        self.stack.deliver_events(by_rule=False)
-        for planned in early:
-            self._upload(planned)
         self.stack.deliver_events(by_rule=not in_any_order)
-        told = [planned for planned in wave if planned not in early]
+        told = [planned for planned in wave if planned not in self.plan.early]
         bodies = {planned.number: self._upload(planned) for planned in told}
         times = {planned.number: planned.copies + in_any_order for planned in told}
         again = [bodies[number] for number in bodies for _ in range(times[number])]
@@ -120,7 +129,7 @@ class Campaign:
         if planned.expected is Expected.DELETED:
             self.stack.delete(upload)
         if planned.aborted:
-            self._to_abort.add(upload.task_id)
+            self._to_abort.add(planned.number)
         return body
 
     def _deliver(self, bodies: list[str]) -> None:
@@ -147,11 +156,11 @@ class Campaign:
             time.sleep(1)  # between two looks
 
     def _is_settled(self, tasks: list[Task]) -> bool:
-        return not tasks and not self._unknown()
+        return not (tasks or self.stack.is_reconciling() or self._unknown())
 
     def _backfill(self) -> None:
         """What an operator does about uploads that no task has; as often as it fails."""
-        if self._unknown() and self.stack.backfill():
+        if self._unknown() and self.stack.start_backfill():
             self.counts["backfills"] += 1
 
     def _unknown(self) -> list[int]:
@@ -168,11 +177,12 @@ class Campaign:
         return [n for n, upload in self.uploads.items() if upload.task_id not in known]
 
     def _abort(self, tasks: list[Task]) -> None:
+        numbers = {self.uploads[number].task_id: number for number in self._to_abort}
         for task in tasks:
-            processing = task.status is Status.PROCESSING
-            if processing and task.task_id in self._to_abort and self.stack.abort(task):
+            planned = task.task_id in numbers and task.status is Status.PROCESSING
+            if planned and self.stack.abort(task):
                 self.counts["executions aborted"] += 1
-                self._to_abort.discard(task.task_id)
+                self._to_abort.discard(numbers[task.task_id])
 
     def _redrive(self) -> None:
         """What an operator does about the alarm: send back what is good, keep what is not."""

@@ -97,10 +97,13 @@ class Planned:
         return self.file.make(self.number)
 
     @property
+    def endless(self) -> bool:
+        return Fault.TASK_NEVER_ENDS in self.faults
+
+    @property
     def may_be_revised(self) -> bool:
         # Of a task that never ends nobody can tell which revision it was about.
-        endless = Fault.TASK_NEVER_ENDS in self.faults
-        return self.expected is Expected.COMPLETED and not endless and not self.aborted
+        return self.expected is Expected.COMPLETED and not self.endless and not self.aborted
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,10 @@ class Plan:
 
     @property
     def early(self) -> tuple[Planned, ...]:
-        """The first uploads, which come before EventBridge listens, and stay the newest."""
+        """Those of the first uploads that come before EventBridge listens, and stay the newest."""
         times = Counter(upload.key for upload in self.uploads)
-        only = [one for one in self.waves[0] if times[one.key] == 1]
-        return tuple(one for one in only if one.expected is Expected.COMPLETED)[:EARLY]
+        found = [one for one in self.waves[0] if one.may_be_revised and times[one.key] == 1]
+        return tuple(found[:EARLY])
 
 
 def make_plan(uploads: int, seed: int) -> Plan:
@@ -173,7 +176,10 @@ def make_plan(uploads: int, seed: int) -> Plan:
             *(FaultRule(fault=fault) for fault in _FOR_ALL),
             *(rule for upload in first for rule in _rules(upload)),
         ),
-        kills=tuple(_kill(uploads, rng) for _ in range(_share(uploads, KILLS))),
+        kills=tuple(
+            _kill(where, uploads, rng)
+            for where in _picked(list(CALLS_PER_UPLOAD), _share(uploads, KILLS), rng)
+        ),
         outages=tuple(rng.sample(list(SERVICES), min(len(SERVICES), _share(uploads, OUTAGES)))),
         poison=_poison(_share(uploads, POISON), rng),
         forgeries=_share(uploads, FORGERIES),
@@ -203,6 +209,8 @@ def _first_uploads(count: int, rng: random.Random, *, short: bool) -> list[Plann
     special = [*odd, *faulty, *aborted]
     mixed = special + [Planned()] * (count - len(special))
     rng.shuffle(mixed)
+    # First what takes longest: it runs into its deadline while the others come.
+    mixed.sort(key=lambda upload: not upload.endless)
     return [replace(upload, name=f"u{place:05}") for place, upload in enumerate(mixed)]
 
 
@@ -239,8 +247,7 @@ def _rules(upload: Planned) -> Iterator[FaultRule]:
         yield FaultRule(fault=fault, match=upload.name, times=_TIMES.get(fault), **more)
 
 
-def _kill(uploads: int, rng: random.Random) -> Kill:
-    where = rng.choice(list(CALLS_PER_UPLOAD))
+def _kill(where: tuple[str, str], uploads: int, rng: random.Random) -> Kill:
     nth = 1 + rng.randrange(max(1, round(uploads * CALLS_PER_UPLOAD[where])))
     return Kill(*where, nth=nth, carried_out=rng.random() < 1 / 2)
 

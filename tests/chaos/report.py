@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from cutout.domain.messages import FindingKind
 from cutout.domain.tasks import Status
 from tests.chaos.audit import (
     BILLED_TWICE,
@@ -23,6 +24,7 @@ from tests.chaos.plan import Planned
 
 POISON_GONE, FORGED = "poison in no queue", "forged callback accepted"
 OVER_BUDGET = "more was accepted than the budget allows"
+UNRECONCILED = "reconciliation did not succeed"
 Row = tuple[str, object]
 
 
@@ -31,7 +33,17 @@ def findings(audit: Audit, campaign: Campaign) -> list[Finding]:
     poison = campaign.plan.poison
     missing = [Finding(POISON_GONE, repr(body)) for body in poison if body not in campaign.poisoned]
     forged = [Finding(FORGED, what) for what in accepted(campaign.forged)]
-    return [*audit.findings, *missing, *forged, *_over_budget(campaign)]
+    return [*audit.findings, *missing, *forged, *_over_budget(campaign), *_unreconciled(campaign)]
+
+
+def _unreconciled(campaign: Campaign) -> Iterator[Finding]:
+    """The reconciliation after it all has to find what the audit finds: nothing is missing."""
+    if None in campaign.reconciled:
+        yield Finding(UNRECONCILED)
+    counts = campaign.reconciled[-1] or {}
+    for kind in (FindingKind.MISSING, FindingKind.OUTPUT_MISSING):
+        if counts.get(kind):
+            yield Finding(f"reconciliation counts {kind}", str(counts[kind]))
 
 
 def _over_budget(campaign: Campaign) -> Iterator[Finding]:
@@ -109,6 +121,8 @@ def _counts(campaign: Campaign) -> Iterator[Row]:
     )
     yield "calls to AWS that failed", sum(aws_faults.fired.values())
     yield from ((f"  {what}", count) for what, count in sorted(aws_faults.fired.items()))
+    yield "reconciliation at the end", ""
+    yield from ((f"  {what}", count) for what, count in (campaign.reconciled[-1] or {}).items())
     yield "forged callbacks", sum(campaign.forged.values())
     yield from ((f"  {what}", count) for what, count in sorted(campaign.forged.items()))
 

@@ -43,6 +43,8 @@ _TIMEOUTS = {
     "SubmitFunction": (15, {"LEASE_SECONDS": "18"}),
     "ClockFunction": (25, {"LEASE_SECONDS": "18"}),
     "PollFunction": (15, {"LOCK_SECONDS": "18"}),
+    "BackfillFunction": (25, {}),
+    "ReconcileFunction": (25, {}),
 }
 # A message that fails waits 10 s, then 30 s, 90 s ... Once is enough here: the next receive makes
 # it a dead letter, which the campaign sends back.
@@ -50,6 +52,7 @@ _VISIBILITY_SECONDS, _RECEIVES = 5, 1
 _WAIT_SCALE = 0.25  # of what state machines wait
 _SCHEDULE_SCALE = 1 / 12  # of the minute between two runs of the clock
 _SOON = timedelta(minutes=2)
+_PAGES = {"page_size": 10}  # of a backfill or a reconciliation; few, so that there are some pages
 _TAP = "chaos-tap"
 _NEW = "Object Created"
 
@@ -197,14 +200,28 @@ class CampaignStack(StackClient):
         table = Table(self.dynamodb, self.env["TASKS_TABLE"])
         Governor(table, images_per_minute=0, daily_budget=Decimal(0)).set_budget(Decimal(1000))
 
-    def backfill(self) -> bool:
-        """Look for uploads that no task has, as `cutout backfill` does, unless that is going on."""
+    def start_backfill(self) -> bool:
+        """As `cutout backfill` does; False if one is going on."""
         machine = self.local.outputs["BackfillArn"]
-        running = self.states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")
-        if running["executions"]:
+        if self._runs(machine):
             return False
-        self.states.start_execution(stateMachineArn=machine, input=json.dumps({"page_size": 10}))
+        self.states.start_execution(stateMachineArn=machine, input=json.dumps(_PAGES))
         return True
+
+    def start_reconciliation(self) -> str:
+        """Compare buckets and ledger, as `cutout reconcile` does; the execution's ARN."""
+        cursors = [{}, {"pages": "outputs"}, {"pages": "failed"}]
+        started = self.states.start_execution(
+            stateMachineArn=self.local.outputs["ReconcileArn"],
+            input=json.dumps({"cursors": cursors, **_PAGES}),
+        )
+        return str(started["executionArn"])
+
+    def reconciled(self, execution: str) -> dict[str, int] | None:
+        """What a reconciliation has counted; None if it did not succeed."""
+        ended = self.states.describe_execution(executionArn=execution)
+        counts: dict[str, int] | None = json.loads(ended.get("output", "{}")).get("counts")
+        return counts
 
     def abort(self, task: Task) -> bool:
         """Stop the task's execution, as a person may in the console; False if there is none."""
@@ -236,10 +253,15 @@ class CampaignStack(StackClient):
 
     def is_idle(self) -> bool:
         """Whether no message is due or in work, and no execution runs."""
-        running = self.states.list_executions(
-            stateMachineArn=self.env["STATE_MACHINE_ARN"], statusFilter="RUNNING"
-        )["executions"]
-        return not (self.queue_length() or running)
+        machines = ("StateMachineArn", "BackfillArn", "ReconcileArn")
+        return not (self.queue_length() or any(self._runs(self.local.outputs[m]) for m in machines))
+
+    def is_reconciling(self) -> bool:
+        return self._runs(self.local.outputs["ReconcileArn"])
+
+    def _runs(self, machine: str) -> bool:
+        found = self.states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")
+        return bool(found["executions"])
 
     def pngs(self) -> dict[str, Png]:
         """What is in the output bucket, by key."""

@@ -29,8 +29,9 @@ from tests.chaos.audit import (
 from tests.chaos.files import KINDS
 from tests.chaos.leaks import Text, find_leaks
 from tests.chaos.numbered_images import keep_colours, number_in
-from tests.chaos.plan import Plan, Planned, make_plan
+from tests.chaos.plan import EARLY, Plan, Planned, make_plan
 from tests.chaos.stack import Png
+from tests.support.template import resources
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OLDER, NEWER = Planned("a", number=1), Planned("a", number=2)
@@ -207,6 +208,20 @@ def test_the_default_plan_has_every_kind_of_file_and_every_fault() -> None:
     assert {planned.kind for planned in plan.uploads} == {"photo", *KINDS}
     assert {rule.fault for rule in plan.rules} == set(Fault)
     assert len({planned.key for planned in plan.uploads}) < 300
+
+
+def test_every_function_of_the_template_is_killed_by_the_default_plan() -> None:
+    killed = {kill.function for kill in make_plan(300, 1).kills}
+
+    assert killed == set(resources("AWS::Serverless::Function"))
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_the_first_uploads_come_before_eventbridge_listens(seed: int) -> None:
+    early = make_plan(60, seed).early
+
+    assert len(early) == EARLY
+    assert all(upload.may_be_revised for upload in early)
 
 
 @pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
