@@ -49,6 +49,7 @@ class Vendor(BaseHTTPRequestHandler):
     """Predictions are completed when they are asked about for the second time."""
 
     image: bytes
+    url: str
     downloaded_at = 0.0
     asked: dict[str, list[Memory]] = {}  # noqa: RUF012 - handlers are made for each connection
 
@@ -82,11 +83,12 @@ class Vendor(BaseHTTPRequestHandler):
 
 
 def poll_process() -> Path:
-    """The poll function's process: a runtime client with its name in the environment."""
+    """The process of the poll function that asks this vendor: so its environment says."""
+    url = f"WAVESPEED_BASE_URL={Vendor.url}\0".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            runs_here = b"awslambdaric" in (process / "cmdline").read_bytes()
-            if runs_here and b"-PollFunction-" in (process / "environ").read_bytes():
+            environment = (process / "environ").read_bytes()
+            if b"-PollFunction-" in environment and url in environment:
                 return process
         except OSError:
             continue  # somebody else's, or gone
@@ -106,7 +108,8 @@ def vendor() -> Iterator[str]:
     Vendor.image = png(noise)
     with ThreadingHTTPServer(("127.0.0.1", 0), Vendor) as server:
         Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        Vendor.url = f"http://127.0.0.1:{server.server_port}"
+        yield Vendor.url
         server.shutdown()
 
 
