@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -48,18 +49,43 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 Timeout = Annotated[
     float,
-    typer.Option(min=0, help="Give up when nothing has changed for so many seconds; 0: never."),
+    typer.Option(
+        min=0, metavar="SECONDS", help="Give up when nothing has changed for so long; 0: never."
+    ),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the PNGs.")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where PNGs are saved.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Key = Annotated[str | None, typer.Argument(metavar="[KEY]", help="The key of an upload.")]
+Key = Annotated[
+    str | None, typer.Argument(metavar="[KEY]", help="The key or s3:// URL of an upload.")
+]
 KeyOrTask = Annotated[
-    str, typer.Argument(metavar="KEY|TASK_ID", help="The key of an upload, or a task's id.")
+    str,
+    typer.Argument(
+        metavar="KEY|TASK_ID", help="The key or s3:// URL of an upload, or a task's id."
+    ),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Created since: 30m, 2h, 7d, 2026-01-31.")
 ]
 PageSize = Annotated[int, typer.Option(min=1, max=1000, help="Objects that are looked at at once.")]
+
+
+@contextmanager
+def taken_ports_explained(wavespeed_option: str) -> Iterator[None]:
+    """Say how to choose another port."""
+    from cutout_cli.errors import PortInUse
+    from cutout_local.aws.errors import PortTaken
+    from cutout_local.wavespeed.errors import CannotListen
+
+    choose = "choose another with"
+    try:
+        yield
+    except PortTaken as error:
+        raise PortInUse(f"{error}; {choose} --aws-port or CUTOUT_AWS_PORT") from None
+    except CannotListen as error:
+        option = f"{wavespeed_option} or CUTOUT_WAVESPEED_PORT"
+        raise PortInUse(f"{error}; {choose} {option}") from None
+
 
 FindStack = Callable[[], "Stack"]
 _WHICH_STACK = {"stack": StackName, "region": Region, "profile": Profile, "aws_port": WhichPort}

@@ -41,8 +41,10 @@ def explanation(error: BaseException) -> str | None:
     from cutout.domain.errors import CutoutError
 
     if isinstance(error, CutoutError):
-        cause = error.__cause__ and explanation(error.__cause__)
-        return f"{error}: {cause}" if cause else str(error)
+        cause = error.__cause__
+        # What the system refused is in our own text already.
+        told = None if cause is None or isinstance(cause, OSError) else explanation(cause)
+        return f"{error}: {told}" if told else str(error)
     if isinstance(error, ClientError):
         # Of a refused call it names who, which action and which resource.
         detail = error.response.get("Error", {})

@@ -48,10 +48,11 @@ class Tasks:
         return self._ledger.of_object(self._bucket, key)
 
     def of_key(self, key: str) -> list[Task]:
-        """The tasks of an object's revisions, newest first.
+        """The tasks of the revisions of an object, named by key or s3:// URL, newest first.
 
         Raises `KeyNotFound`, which names the nearest keys of the bucket.
         """
+        key = key.removeprefix(f"s3://{self._bucket}/")
         tasks = self.revisions(key)
         if not tasks:
             raise KeyNotFound(f"the ledger has no upload of {key!r}; {self._near(key)}")

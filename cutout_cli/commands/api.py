@@ -37,7 +37,7 @@ def api(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     key = {"api_key": api_key} if api_key else {}
     settings = Settings(**key, fetch_link_local=fetch_link_local)
-    with Server(settings, port=port) as server:
+    with options.taken_ports_explained("--port"), Server(settings, port=port) as server:
         server.wait_for_remover()
         print(f"listening on {server.base_url}, described at {server.base_url}/docs")
         print(f"export WAVESPEED_API_KEY={settings.api_key}", flush=True)

@@ -20,7 +20,8 @@ def put(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow them to their PNGs.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Save the PNGs in this folder; waits for them.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Save the PNGs in it; waits for them."),
     ] = None,
     force: options.Force = False,
     timeout: options.Timeout = 300,

@@ -19,14 +19,17 @@ def sheet_name(path: Path | None) -> Path | None:
 
 def run(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Files and folders; a sample if left out.")
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Files and folders; a sample if left out."),
     ] = None,
     out: options.Out = Path("out"),
     force: options.Force = False,
     sheet: Annotated[
         Path | None,
         typer.Option(
-            callback=sheet_name, help="Save photos and PNGs side by side, as out/sheet.jpg."
+            callback=sheet_name,
+            metavar="FILE",
+            help="Save photos and PNGs side by side, as out/sheet.jpg.",
         ),
     ] = None,
     timeout: options.Timeout = 300,

@@ -1,8 +1,6 @@
 """`cutout up`."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +15,7 @@ def up(
     parameter: options.Parameters = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps everything for next time, tasks that run too."),
+        typer.Option(metavar="FOLDER", help="Keeps everything for next time, tasks that run too."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the servers' logs too.")] = False,
 ) -> None:
@@ -37,7 +35,7 @@ def up(
     level = logging.INFO if verbose else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     with (
-        taken_ports_explained(),
+        options.taken_ports_explained("--wavespeed-port"),
         state_file.publisher() as publish,
         local_stack(
             aws_port=aws_port,
@@ -53,18 +51,3 @@ def up(
         print('# the stack is up; in another terminal: eval "$(.venv/bin/cutout env)"')
         print("# Ctrl-C ends it", flush=True)
         tell_tasks(local(stack.environment))
-
-
-@contextmanager
-def taken_ports_explained() -> Iterator[None]:
-    """Say how to choose another port."""
-    from cutout_cli.errors import PortInUse
-    from cutout_local.aws.errors import PortTaken
-    from cutout_local.wavespeed.errors import CannotListen
-
-    try:
-        yield
-    except PortTaken as error:
-        raise PortInUse(f"{error}; choose another with --aws-port or CUTOUT_AWS_PORT") from None
-    except CannotListen as error:
-        raise PortInUse(f"{error}: --wavespeed-port or CUTOUT_WAVESPEED_PORT") from None

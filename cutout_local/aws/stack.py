@@ -131,6 +131,9 @@ class LocalAws:
         except OSError as error:
             self.close()
             raise StartFailed(f"the local AWS did not start ({error}); see {self.log}") from error
+        except BaseException:  # a Ctrl-C too must leave no server behind
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the server and the functions; safe to call twice."""
@@ -216,4 +219,4 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port), backlog=128)
     except OSError as error:
-        raise PortTaken(f"port {port} of {HOST}: {error.strerror}") from error
+        raise PortTaken(f"port {port} of {HOST}: {os.strerror(error.errno or 0)}") from error

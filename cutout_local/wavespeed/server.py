@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from concurrent.futures.process import BrokenProcessPool
@@ -106,7 +107,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        text = f"cannot listen on {host}:{port}: {error.strerror}; choose another port"
+        text = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
         raise CannotListen(text) from error
 
 

@@ -190,6 +190,11 @@ def same_start_is_the_same_execution(aws: Account) -> bool:
         return False
 
 
+def lifecycle(aws: Account) -> Any:
+    with suppress(ClientError):  # there is none
+        return aws.s3.get_bucket_lifecycle_configuration(Bucket=aws.outputs["Bucket"])["Rules"]
+
+
 @patch("properties left out")
 def properties_have_their_effect(aws: Account) -> bool:
     name, table = aws.outputs["NarrowHand"], aws.outputs["Table"]
@@ -197,8 +202,17 @@ def properties_have_their_effect(aws: Account) -> bool:
     ttl = aws.dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     backups = aws.dynamodb.describe_continuous_backups(TableName=table)
     status = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    rule = {
+        "ID": "all",
+        "Filter": {"Prefix": ""},
+        "Status": "Enabled",
+        "Expiration": {"Days": 3},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 2},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }
     return bool(
-        reserved.get("ReservedConcurrentExecutions") == 1
+        lifecycle(aws) == [rule]
+        and reserved.get("ReservedConcurrentExecutions") == 1
         and ttl.get("AttributeName") == "expires_at"
         and status["PointInTimeRecoveryStatus"] == "ENABLED"
     )

@@ -166,3 +166,21 @@ def test_what_is_not_kept_is_gone_after_a_restart(tmp_path: Path) -> None:
         first.client("sqs").create_queue(QueueName="gone")
     with LocalAws(tmp_path) as second:
         assert not second.client("sqs").list_queues().get("QueueUrls")
+
+
+def test_a_ctrl_c_while_it_starts_leaves_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def interrupted(aws: LocalAws) -> None:
+        started.append(aws._process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalAws, "report", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LocalAws(tmp_path).start()
+
+    (process,) = started
+    assert process is not None
+    assert process.poll() is not None

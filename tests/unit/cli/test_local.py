@@ -66,7 +66,7 @@ def test_a_stack_is_told_while_it_is_up(cutout: Cutout, start: Start, tmp_path: 
     ("error", "hint"),
     [
         (PortTaken("port 1 of 127.0.0.1: in use"), "with --aws-port or CUTOUT_AWS_PORT"),
-        (CannotListen("choose another port"), ": --wavespeed-port or CUTOUT_WAVESPEED_PORT"),
+        (CannotListen("port 2"), "with --wavespeed-port or CUTOUT_WAVESPEED_PORT"),
     ],
 )
 def test_a_port_that_is_taken_says_how_to_choose_another(

@@ -82,6 +82,13 @@ def test_a_service_error_says_what_the_service_said() -> None:
     assert told == "DynamoDB failed on x: Scan: u is not authorized to perform: dynamodb:Scan"
 
 
+def test_what_the_system_refused_is_said_once() -> None:
+    error = CannotListen("cannot listen on 127.0.0.1:1: Address already in use")
+    error.__cause__ = OSError(98, "Address already in use")
+
+    assert explanation(error) == str(error)
+
+
 def test_what_the_system_refuses_is_said_with_the_file() -> None:
     assert explanation(OSError(28, "No space left on device")) == "No space left on device"
     assert explanation(PermissionError(13, "Denied", "photo.jpg")) == "photo.jpg: Denied"

@@ -178,3 +178,12 @@ def test_the_summary_is_watched_until_ctrl_c(
     assert done.exit_code == 130
     assert len(done.stdout.splitlines()) == len(slept) == 2
     assert slept == [2, 2]
+
+
+def test_an_object_can_be_named_by_its_url(cutout: Cutout, upload: Any) -> None:
+    upload("a cat.jpg")
+
+    told = cutout("status", "a cat.jpg").stdout
+
+    assert "a cat.jpg" in told
+    assert cutout("status", "s3://uploads/a cat.jpg").stdout == told
