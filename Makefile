@@ -139,4 +139,4 @@ lock: $(INSTALLED) ## pin the dependencies anew
 		--no-emit-index-url --custom-compile-command "make lock" .ci/audit.in --output-file .ci/audit.lock
 
 clean: ## remove everything that was made here, the installed packages too, but for the PNGs in out/
-	rm -rf $(VENV) .venv-audit .aws-sam .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .aws-sam* .cutout .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
