@@ -56,7 +56,7 @@ Timeout = Annotated[
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where PNGs are saved.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Key = Annotated[
-    str | None, typer.Argument(metavar="[KEY]", help="The key or s3:// URL of an upload.")
+    str | None, typer.Argument(metavar="KEY", help="The key or s3:// URL of an upload.")
 ]
 KeyOrTask = Annotated[
     str,

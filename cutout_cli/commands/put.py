@@ -12,7 +12,7 @@ from cutout_cli.errors import FAILED
 @options.of_stack
 def put(
     find_stack: options.FindStack,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders.")],
     prefix: Annotated[str, typer.Option(help="What comes before each key.")] = "",
     metadata: Annotated[
         list[str] | None,

@@ -20,7 +20,7 @@ def sheet_name(path: Path | None) -> Path | None:
 def run(
     photos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files and folders; a sample if left out."),
+        typer.Argument(metavar="PATH", help="Files and folders; a sample if left out."),
     ] = None,
     out: options.Out = Path("out"),
     force: options.Force = False,

@@ -178,8 +178,8 @@ def test_a_ctrl_c_while_it_starts_leaves_no_server(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LocalAws, "report", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        LocalAws(tmp_path).start()
+    with pytest.raises(KeyboardInterrupt), LocalAws(tmp_path):
+        pass
 
     (process,) = started
     assert process is not None
