@@ -161,6 +161,14 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
         assert wait_for(lambda: second.item(sent), 10)
 
 
+def test_what_functions_import_is_there_before_a_request_is_taken(tmp_path: Path) -> None:
+    """Two functions that start at once must not both lay it out."""
+    with LocalAws(tmp_path):
+        assert {"awslambdaric", "boto3", "six.py"} <= {
+            found.name for found in (tmp_path / "runtime").iterdir() if found.exists()
+        }
+
+
 def test_what_is_not_kept_is_gone_after_a_restart(tmp_path: Path) -> None:
     with LocalAws(tmp_path) as first:
         first.client("sqs").create_queue(QueueName="gone")
