@@ -17,7 +17,7 @@ from cutout.domain.messages import Cursor, ObjectCreated, PageRequest, upload_me
 from cutout.domain.tasks import Status
 from cutout.domain.uploads import Upload
 from cutout.settings import BackfillSettings
-from tests.support.harness import NOW, TABLE, PipelineHarness, accepted
+from tests.support.harness import NOW, TABLE, PipelineHarness, accepted, refused
 from tests.support.images import jpeg
 
 SETTINGS = {
@@ -206,6 +206,17 @@ def test_without_a_version_an_event_and_a_listing_are_one_task_whichever_comes_f
     assert harness.task(listed).status is Status.PROCESSING
     assert harness.ledger.find(late.task_id) is None
     assert harness.answers == []
+
+
+def test_a_listed_object_whose_message_comes_again_goes_on(
+    harness: PipelineHarness, unversioned: Upload
+) -> None:
+    harness.answers = [refused(429), accepted()]
+    harness.submitter().submit(unversioned)
+    harness.pass_time(60)
+    harness.submitter().submit(unversioned)
+
+    assert harness.task(unversioned).status is Status.PROCESSING
 
 
 def test_a_claim_that_expires_while_it_is_looked_at_is_nobodys(
