@@ -308,7 +308,7 @@ def test_the_schedule_starts_a_reconciliation(stack: StackClient) -> None:
     assert events.describe_rule(Name=rule)["ScheduleExpression"] == "rate(1 day)"
     events.put_rule(Name=rule, ScheduleExpression="rate(1 minute)")
     scheduled, *_ = wait_for(lambda: started() - before)
-    events.disable_rule(Name=rule)
+    events.put_rule(Name=rule, ScheduleExpression="rate(1 day)")
 
     run = wait_for(ended)
     assert run["status"] == "SUCCEEDED"
