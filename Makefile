@@ -52,7 +52,7 @@ up: $(LOCAL_BUILD) ## keep the local stack running until Ctrl-C
 # More workers than cores, and in the order of folders: the tests of the whole stack mostly wait,
 # and must not be left for the end.
 # Hundreds of processes start, and would each compile the sources anew.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 test: $(LOCAL_BUILD) ## all tests
 	$(PYTEST)

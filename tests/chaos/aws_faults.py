@@ -18,7 +18,7 @@ AWS_RULES = (
         most=7,
     ),
     Rule(
-        actions=["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        actions=["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:TransactWriteItems"],
         error="InternalServerError",
         rate=0.01,
         carried_out=True,
