@@ -23,12 +23,18 @@ def _function_logs(original: Callable[..., None]) -> Any:
 
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-    MiniStack does neither. No upstream issues exist.
+    MiniStack does neither, and makes a group that was deleted again, which is for a role to allow:
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html
+    No upstream issues exist.
     """
 
     def emit(function: Fields, request_id: str, text: str, *more: Any, **named: Any) -> None:
         config = function.get("config") or function
-        least = (config.get("LoggingConfig") or {}).get("ApplicationLogLevel", "TRACE")
+        logging = config.get("LoggingConfig") or {}
+        group = logging.get("LogGroup", own := f"/aws/lambda/{config['FunctionName']}")
+        if group not in {own, *cloudwatch_logs._log_groups}:
+            return
+        least = logging.get("ApplicationLogLevel", "TRACE")
         kept = []
         for line in text.splitlines():
             fields = _fields(line)

@@ -58,6 +58,20 @@ def test_lines_below_the_function_s_level_are_dropped(aws: Account) -> None:
     assert [json.loads(line)["level"] for line in aws.logged(mark)] == ["WARNING", "ERROR"]
 
 
+def test_a_group_that_was_deleted_is_not_made_again(aws: Account) -> None:
+    functions, logs, gone = aws.aws.client("lambda"), aws.aws.client("logs"), f"/gone/{uuid4().hex}"
+    name = aws.outputs["NarrowHand"]
+    kept = functions.get_function_configuration(FunctionName=name)["LoggingConfig"]
+    functions.update_function_configuration(
+        FunctionName=name, LoggingConfig=kept | {"LogGroup": gone}
+    )
+    try:
+        aws.invoke("NarrowHand", do="print", fields={"level": "ERROR"})
+        assert logs.describe_log_groups(logGroupNamePrefix=gone)["logGroups"] == []
+    finally:
+        functions.update_function_configuration(FunctionName=name, LoggingConfig=kept)
+
+
 def test_a_state_machine_logs_what_its_level_says_and_no_data(aws: Account) -> None:
     machine, secret = aws.outputs["Machine"], uuid4().hex
     failed = aws.start(machine, {"fail": True, "secret": secret})
