@@ -1,5 +1,4 @@
 import pickle
-from importlib.metadata import PackageNotFoundError
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import skimage.data
 from PIL import Image
 
 from cutout.wavespeed.contract import Timings
-from cutout_local.remover import saliency
+from cutout_local import remover
 from cutout_local.wavespeed.errors import BadMedia, ExecutionFailed, ServerFailure, TaskFailure
 from cutout_local.wavespeed.worker import EncodedCutout, Engine, cut_out, remover_engine
 
@@ -58,11 +57,10 @@ def test_the_removers_errors_become_failures_of_the_task(
 def test_a_remover_that_cannot_run_is_a_failure_of_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(name: str) -> object:
-        raise PackageNotFoundError(name)
+    def unavailable() -> None:
+        raise remover.RemoverUnavailable("the model is not installed")
 
-    monkeypatch.setattr(saliency, "distribution", missing)
-    saliency.load_network.cache_clear()
+    monkeypatch.setattr(remover, "load_network", unavailable)
 
     with pytest.raises(ServerFailure, match="model is not installed"):
         remover_engine(10_000)
