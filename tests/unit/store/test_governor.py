@@ -434,6 +434,17 @@ def test_without_a_clock_a_backlog_is_forgotten(harness: PipelineHarness) -> Non
     assert pace.slot(None, over) == over
 
 
+def updates(harness: PipelineHarness) -> list[dict[str, Any]]:
+    """The updates that DynamoDB is asked for from now on."""
+    asked: list[dict[str, Any]] = []
+    harness.on(
+        harness.dynamodb,
+        "provide-client-params.dynamodb.UpdateItem",
+        lambda params, **_: asked.append(params),
+    )
+    return asked
+
+
 def test_turns_are_the_next_slots_as_many_as_there_are(harness: PipelineHarness) -> None:
     pace = governor(harness.table, 10)
     first = slot(pace)
@@ -445,13 +456,17 @@ def test_turns_are_the_next_slots_as_many_as_there_are(harness: PipelineHarness)
     assert pace.slots(1, NOW) == []
 
 
+def test_when_no_slot_is_free_nothing_is_written(harness: PipelineHarness) -> None:
+    pace = governor(harness.table, 10)
+    pace.slots(100, NOW)
+    written = updates(harness)
+
+    assert pace.slots(1, NOW) == []
+    assert written == []
+
+
 def test_the_first_turns_of_all_begin_now(harness: PipelineHarness) -> None:
-    sent: list[dict[str, Any]] = []
-    harness.on(
-        harness.dynamodb,
-        "provide-client-params.dynamodb.UpdateItem",
-        lambda params, **_: sent.append(params),
-    )
+    sent = updates(harness)
 
     assert governor(harness.table, 10).slots(2, NOW) == [NOW, NOW + gap(10)]
     # What is not there equals no value, for AWS not even NULL.

@@ -117,7 +117,7 @@ class Governor:
             step, seen = _step(plan, item, now), item.get("next_slot")
             first = max(int(seen or 0), _us(now))
             count = min(wanted, max(0, (_us(now + AHEAD) - first) // step + 1))
-            if self._take(seen, first + count * step):
+            if not count or self._take(seen, first + count * step):
                 return [_time(first + number * step) for number in range(count)]
 
     def set_backlog(self, now: datetime, *, exists: bool) -> None:
