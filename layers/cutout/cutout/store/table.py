@@ -155,11 +155,9 @@ class Table:
     def _errors(self, key: str) -> Iterator[None]:
         try:
             yield
-        except ClientError as error:
-            if "ConditionalCheckFailed" in _conditions(error):
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and "ConditionalCheckFailed" in _conditions(error):
                 raise ConditionFailed(f"the condition of a write to {key} failed") from error
-            raise ServiceError(f"DynamoDB failed on {key}") from error
-        except BotoCoreError as error:
             raise ServiceError(f"DynamoDB failed on {key}") from error
 
 
