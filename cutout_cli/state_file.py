@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -61,7 +61,8 @@ def running_stacks() -> list[RunningStack]:
     """All local stacks of this checkout that are up."""
     found = []
     for file in sorted(folder().glob("*.json")):
-        with file.open(encoding="utf-8") as state:
+        # One that ends just now takes its file away.
+        with suppress(FileNotFoundError), file.open(encoding="utf-8") as state:
             if _is_locked(state):
                 found.append(RunningStack(**json.load(state)))
     return found

@@ -84,6 +84,13 @@ def test_what_a_killed_process_left_behind_is_no_stack(cutout: Cutout, tmp_path:
         state_file.running_stack()
 
 
+def test_a_stack_that_ends_meanwhile_is_no_stack(cutout: Cutout, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "5566.json").symlink_to(tmp_path / "gone")  # found, and not there
+
+    assert cutout("env").stderr.startswith("cutout: no local stack is running")
+
+
 def test_two_stacks_do_not_take_each_others_state(cutout: Cutout) -> None:
     with state_file.publisher() as first:
         first(5566, STACK)
