@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import shutil
-import sys
 import sysconfig
 import tempfile
 import threading
@@ -20,20 +19,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.core.responses import get_account_id
 from ministack.services import lambda_svc
 
+from cutout_local.aws.fork_server import Environment
 from cutout_local.aws.patching import replaces
 
 LINEAGE: ContextVar[int] = ContextVar("lineage", default=0)
 """How many invocations of a chain of messages came before this one."""
-# -S leaves out the virtual environment, of which Lambda has only these.
-_BOOTSTRAP = """#!/bin/sh
-exec "$CUTOUT_PYTHON" -S -m awslambdaric "$_HANDLER"
-"""
 _RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 _SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 
@@ -46,6 +43,11 @@ def _execute(_original: Any) -> Any:
 @replaces("core.lambda_runtime", "_worker_class_for", "runtime client")
 def _worker_class(_original: Any) -> Any:
     return lambda _config: _Worker
+
+
+@replaces("core.lambda_runtime", "subprocess", "runtime client")
+def _subprocess(original: ModuleType) -> Any:
+    return SimpleNamespace(**{**vars(original), "Popen": Environment})
 
 
 class _Worker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
@@ -89,9 +91,7 @@ def code_dir(code: bytes) -> str:
         with tempfile.TemporaryDirectory(dir=cache) as private:
             fresh = Path(private, "code")
             zipfile.ZipFile(io.BytesIO(code)).extractall(fresh)
-            bootstrap = fresh / "bootstrap"
-            bootstrap.write_text(_BOOTSTRAP)
-            bootstrap.chmod(0o755)
+            (fresh / "bootstrap").touch(0o755)  # MiniStack asks for it, and starts `Environment`
             with suppress(OSError):  # another stack was first
                 fresh.rename(folder)
     return str(folder)
@@ -132,7 +132,6 @@ def environment(config: Mapping[str, Any], folder: str, runtime_api_port: int) -
         "TZ": ":UTC",
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join([*_layers(config), str(_runtime())]),
-        "CUTOUT_PYTHON": sys.executable,
         "_HANDLER": config["Handler"],
     }
 
