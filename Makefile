@@ -49,8 +49,7 @@ run: $(LOCAL_BUILD) ## cut out PHOTO (files and folders; a sample if left out), 
 up: $(LOCAL_BUILD) ## keep the local stack running until Ctrl-C
 	@$(BIN)/cutout up $(PARAMETERS:%=--parameter %) $(OPTIONS) || [ $$? -eq 130 ] # Ctrl-C is how it ends
 
-# More workers than cores, and in the order of folders: the tests of the whole stack mostly wait,
-# and must not be left for the end.
+# More workers than cores, for the tests of the whole stack mostly wait; they begin (`conftest.py`).
 # Hundreds of processes start, and would each compile the sources anew.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 

@@ -3,8 +3,10 @@
 import gc
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 # Time limits would make tests depend on how busy the machine is.
@@ -14,6 +16,11 @@ settings.load_profile("cutout")
 # A million objects of modules and tests live to the end; to look at them again and again takes a
 # fifth of the time.
 gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests last, for they fill both cores, and the others mostly wait."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/unit/"))
 
 
 def pytest_collection_finish() -> None:
@@ -43,4 +50,13 @@ def environment() -> Iterator[None]:
             patch.delenv(name)
         for name, value in _ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions() -> Iterator[None]:
+    """Of AWS's services: hundreds of sessions would each parse them anew."""
+    read = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _self, path: read(path))
         yield
