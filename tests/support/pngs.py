@@ -66,7 +66,7 @@ class Png:
 
     def idat(self, rows: bytes | None = None) -> bytes:
         """The pixels, in chunks of `piece` bytes."""
-        packed = zlib.compress(self.rows() if rows is None else rows)
+        packed = zlib.compress(self.rows() if rows is None else rows, 1)
         parts = (packed[i : i + self.piece] for i in range(0, len(packed), self.piece))
         return b"".join(chunk(b"IDAT", part) for part in parts)
 
@@ -134,7 +134,7 @@ def _with_header(**fields: int) -> bytes:
 
 
 def _text_bomb(kind: bytes, before: bytes) -> bytes:
-    bomb = zlib.compress(bytes(10_000_000))
+    bomb = zlib.compress(bytes(10_000_000), 1)
     return replace(GOOD, chunks=chunk(kind, before + bomb)).encode()
 
 

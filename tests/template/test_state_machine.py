@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import lint
-from cfnlint.config import ManualArgs
 
 from cutout import poll
 from cutout.domain import errors
@@ -187,6 +185,9 @@ def test_every_substitution_is_filled_in_by_the_template(machine: str) -> None:
 
 def complaints(definition: dict[str, Any]) -> list[str]:
     """What cfn-lint's schema of the Amazon States Language says of a definition."""
+    from cfnlint import lint  # here, for each worker collects this file, and one runs it
+    from cfnlint.config import ManualArgs
+
     machine = {
         "Type": "AWS::StepFunctions::StateMachine",
         "Properties": {"Definition": definition, "RoleArn": "arn:aws:iam::123456789012:role/any"},
