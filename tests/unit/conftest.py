@@ -7,6 +7,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from moto import mock_aws
+from moto.core.serialize import AttributePicker, AttributePickerContext
 from pytest_socket import disable_socket, enable_socket
 
 from tests.support.harness import PipelineHarness
@@ -18,6 +19,20 @@ def no_sockets() -> Iterator[None]:
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exact_keys() -> Iterator[None]:
+    """What an answer lacks, moto seeks under five other names, for an eighth of a test's time."""
+    seek = AttributePicker.__call__
+
+    def pick(self: AttributePicker, context: AttributePickerContext) -> Any:
+        is_missing = isinstance(context.obj, dict) and context.key not in context.obj
+        return None if is_missing else seek(self, context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttributePicker, "__call__", pick)
+        yield
 
 
 @pytest.fixture(scope="session")
