@@ -143,6 +143,7 @@ def test_with_the_webhook_off_none_is_asked_for(harness: PipelineHarness, upload
 
     assert posts(harness)[0].url.query == b""
     assert not task.callback_expected
+    assert task.callback_token is None
     assert harness.first_input(task)["await_callback"] is False
 
 
