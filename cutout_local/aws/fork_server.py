@@ -1,14 +1,13 @@
 """Starts Lambda's environments as forks of a process that has imported what most of them need.
 
-It saves each of them half of its start. MiniStack takes `start` for `subprocess.Popen`; the other
-half of this module runs as a program, with a function's path and nothing but the standard library.
+It saves each of them half of its start. MiniStack takes `Environment` for `subprocess.Popen`; the
+server itself is this file run as a program, which sees a function's packages and no others.
 """
 
 import gc
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import connection
 from typing import IO, Any
 
 # Of what Lambda has and our layer brings; none reads the environment when it is imported.
@@ -25,7 +25,6 @@ _PRELOADED = (
     *("cutout.domain.messages", "cutout.settings", "cutout.store.governor"),
     "cutout.wavespeed.contract",
 )
-_PYTHONPATH = "PYTHONPATH"
 _servers: dict[str, socket.socket] = {}
 _starting = threading.Lock()
 
@@ -34,18 +33,18 @@ class Environment:
     """A process that the fork server started, as far as MiniStack uses `subprocess.Popen`."""
 
     def __init__(self, _command: list[str], cwd: str, env: dict[str, str], **_pipes: Any) -> None:
-        given, program = os.pipe()
-        printed, output = os.pipe()
-        self._alive, theirs = socket.socketpair()
+        settings, ours = os.pipe()
+        stdout, output = os.pipe()
+        self._alive, alive = socket.socketpair()
         with _starting:
-            server = _servers.get(env[_PYTHONPATH]) or _start(env[_PYTHONPATH])
-        socket.send_fds(server, [b"\0"], [given, output, theirs.fileno()])
-        for descriptor in (given, output):
-            os.close(descriptor)
-        theirs.close()
-        with os.fdopen(program, "w") as file:
-            json.dump({"handler": env["_HANDLER"], "cwd": cwd, "env": env}, file)
-        self.stdout: IO[bytes] = os.fdopen(printed, "rb")
+            server = _servers.get(env["PYTHONPATH"]) or _start(env["PYTHONPATH"])
+        socket.send_fds(server, [b"\0"], [settings, output, alive.fileno()])
+        alive.close()
+        for theirs in (settings, output):
+            os.close(theirs)
+        with os.fdopen(ours, "w") as file:
+            json.dump({"cwd": cwd, "env": env}, file)
+        self.stdout: IO[bytes] = os.fdopen(stdout, "rb")
         self.pid = int(self._alive.recv(16))
 
     def poll(self) -> int | None:
@@ -73,7 +72,7 @@ class Environment:
 
     def _ended(self, timeout: float | None) -> int | None:
         """It alone holds the other end, and never writes again."""
-        return 1 if select.select([self._alive], [], [], timeout)[0] else None
+        return 1 if connection.wait([self._alive], timeout) else None
 
 
 def _start(path: str) -> socket.socket:
@@ -82,7 +81,7 @@ def _start(path: str) -> socket.socket:
     subprocess.Popen(
         # -S leaves out the virtual environment, of which Lambda has only these; -P this folder.
         [sys.executable, "-S", "-P", __file__, str(theirs.fileno())],
-        env={"PATH": os.defpath, "LANG": os.environ["LANG"], _PYTHONPATH: path},
+        env={"PATH": os.defpath, "LANG": os.environ["LANG"], "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],
     )
@@ -93,7 +92,7 @@ def _start(path: str) -> socket.socket:
 
 def _serve(requests: socket.socket) -> None:
     """Fork for each request, until nobody can make any; returns in the fork."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps them
     gc.freeze()
     while True:
         _, descriptors, *_ = socket.recv_fds(requests, 1, 3)
@@ -106,21 +105,21 @@ def _serve(requests: socket.socket) -> None:
             os.close(descriptor)
 
 
-def _run(program: int, output: int, alive: int) -> None:
+def _run(settings: int, output: int, alive: int) -> None:
     """Be the environment: returns when its process shall end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.write(alive, str(os.getpid()).encode())
     for standard in (sys.stdout, sys.stderr):
         os.dup2(output, standard.fileno())
     os.close(output)
-    with os.fdopen(program) as file:
+    with os.fdopen(settings) as file:
         given = json.load(file)
     os.chdir(given["cwd"])
     os.environ.clear()
     os.environ.update(given["env"])
     time.tzset()
     sys.path.insert(0, given["cwd"])
-    sys.argv = ["awslambdaric", given["handler"]]
+    sys.argv = ["awslambdaric", os.environ["_HANDLER"]]
     runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
 
 
