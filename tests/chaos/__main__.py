@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+from cutout.domain.tasks import Task
 from tests.chaos import report
 from tests.chaos.audit import Audit, Evidence
 from tests.chaos.aws_faults import AwsFaults
@@ -58,10 +59,16 @@ def run_campaign(plan: Plan) -> int:
     audit = Audit(evidence)
     found = report.findings(audit, campaign)
     for finding in found:
-        print(finding)
+        print(finding, *_told_of(finding.task, texts), sep="\n  ")
     print(report.table(audit, campaign, fired, time.monotonic() - began))
     print(report.last_line(audit))
     return 1 if found else 0
+
+
+def _told_of(task: Task | None, texts: list[Text]) -> list[str]:
+    """What logs and the histories of executions say of a task."""
+    told = [text for text in texts if text.kind in {"log line", "history"}]
+    return [f"{t.place}: {t.words}" for t in told if task and task.task_id in t.place + t.words]
 
 
 def _told_of_copies(texts: list[Text]) -> set[str]:

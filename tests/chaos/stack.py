@@ -65,6 +65,13 @@ class Png:
     task_id: str
 
 
+def is_open(task: Task, now: datetime, *, settles: bool) -> bool:
+    """Whether it is on its way, or uncertain and settled soon; held ones wait for a person."""
+    if settles and task.status is Status.UNCERTAIN and task.due_at:
+        return task.due_at < now + _SOON
+    return task.status.open
+
+
 @contextmanager
 def campaign_stack(plan: Plan) -> Iterator["CampaignStack"]:
     """The stack that a plan is for."""
@@ -77,7 +84,7 @@ def campaign_stack(plan: Plan) -> Iterator["CampaignStack"]:
         wait_scale=_WAIT_SCALE,
         schedule_scale=_SCHEDULE_SCALE,
     ) as local:
-        stack = CampaignStack(local)
+        stack = CampaignStack(local, settles=plan.settles)
         if not plan.versioned:
             stack.suspend_versions()
         yield stack
@@ -86,8 +93,9 @@ def campaign_stack(plan: Plan) -> Iterator["CampaignStack"]:
 class CampaignStack(StackClient):
     """What a campaign does to the stack, and sees of it, beyond what tests do."""
 
-    def __init__(self, local: LocalStack) -> None:
+    def __init__(self, local: LocalStack, *, settles: bool) -> None:
         super().__init__(local)
+        self._settles = settles
         self.trusted = ssl.create_default_context(cafile=str(local.aws.certificate.ca))
         self.webhook_url = local.outputs["WebhookUrl"]
         self.webhook_secret = local.wavespeed.settings.webhook_secret
@@ -234,14 +242,8 @@ class CampaignStack(StackClient):
     # ------------------------------------------------------------ seeing
 
     def open_tasks(self) -> list[Task]:
-        """Those that are on their way, and those uncertain ones that are to be settled soon."""
-        soon = datetime.now(UTC) + _SOON
-        return [
-            task
-            for task in self.tasks().values()
-            if task.status.open
-            or (task.status is Status.UNCERTAIN and task.due_at and task.due_at < soon)
-        ]
+        now = datetime.now(UTC)
+        return [task for task in self.tasks().values() if is_open(task, now, settles=self._settles)]
 
     def queue_length(self) -> int:
         """How many messages of the upload queue are due or in work."""

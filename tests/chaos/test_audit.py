@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -30,7 +30,7 @@ from tests.chaos.files import KINDS
 from tests.chaos.leaks import Text, find_leaks
 from tests.chaos.numbered_images import keep_colours, number_in
 from tests.chaos.plan import EARLY, Plan, Planned, make_plan
-from tests.chaos.stack import Png
+from tests.chaos.stack import Png, is_open
 from tests.support.template import resources
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -214,6 +214,24 @@ def test_every_function_of_the_template_is_killed_by_the_default_plan() -> None:
     killed = {kill.function for kill in make_plan(300, 1).kills}
 
     assert killed == set(resources("AWS::Serverless::Function"))
+
+
+@pytest.mark.parametrize(
+    ("status", "settles", "due_in", "expected"),
+    [
+        (Status.PROCESSING, False, timedelta(hours=1), True),
+        (Status.COMPLETED, True, timedelta(), False),
+        (Status.UNCERTAIN, True, timedelta(minutes=1), True),
+        (Status.UNCERTAIN, True, timedelta(minutes=15), False),  # nobody could tell whose it was
+        (Status.UNCERTAIN, False, timedelta(minutes=1), False),  # its grace time ends; it is held
+    ],
+)
+def test_what_waits_for_a_person_is_not_open(
+    status: Status, settles: bool, due_in: timedelta, expected: bool
+) -> None:
+    task = task_of(LOST_ANSWER, status).model_copy(update={"due_at": NOW + due_in})
+
+    assert is_open(task, NOW, settles=settles) is expected
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
