@@ -30,8 +30,8 @@ from tests.support.waiting import wait_for
 PARAMETERS = {
     "Webhook": "on",
     "WebhookFallbackSeconds": "4",
-    # Longer than an outage, and than functions take to notice a rotated key.
-    "DeadlineSeconds": "120",
+    # Longer than an outage, a wave with the old key and all of a task's bad answers together.
+    "DeadlineSeconds": "240",
     "MaxMegapixels": str(MAX_MEGAPIXELS),
     "MaxUploadMegabytes": str(MAX_MEGABYTES),
 }
